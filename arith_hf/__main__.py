@@ -1,0 +1,90 @@
+"""The command `arith-hf`: a verb and its arguments, sent to the module that does the work.
+
+May not import a framework: the module of a verb is imported when the verb is used, so `arith-hf --help` is instant.
+Exit status: 0 done, 2 the user's mistake, 1 a failure or an interrupt; one line says what to do (`--debug`: traceback).
+"""
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+VERBS = {  # verb -> (module, function, what it does)
+    "corpus": ("arith_hf.corpus", "main", "write the problems of a recipe: pretrain, sft, prompts, test, harder"),
+    "tokenizer": ("arith_hf.tokenizer", "main", "make the tokenizer and sign the corpus with its fingerprint"),
+    "tokens": ("arith_hf.tokenizer", "tokens", "print a tokenizer's table (table, csv, json)"),
+    "lengths": ("arith_hf.tokenizer", "lengths", "print how many tokens the problems take, and the max_length they need"),
+    "pretrain": ("arith_hf.train.pretrain", "main", "train a new model on packed text"),
+    "sft": ("arith_hf.train.sft", "main", "tune on prompt and completion, in full or with LoRA (use_peft)"),
+    "grpo": ("arith_hf.train.grpo", "main", "reinforce right answers"),
+    "evaluate": ("arith_hf.evaluate", "main", "measure a checkpoint on the saved test sets"),
+    "solve": ("arith_hf.solver", "main", "answer expressions: interactive, one, or a JSONL file"),
+    "merge": ("arith_hf.checkpoint", "merge_main", "fold a LoRA adapter into a full checkpoint"),
+    "export": ("arith_hf.checkpoint", "export_main", "write the stock Llama or Qwen3 form of a checkpoint"),
+    "push": ("arith_hf.hub", "push_main", "publish a checkpoint on the Hub"),
+    "pull": ("arith_hf.hub", "pull_main", "fetch a checkpoint from the Hub"),
+    "report": ("arith_hf.report", "main", "print the results table of a model"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; returns the exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(overview())
+        return 0 if arguments else 2
+    if arguments[0] in ("-V", "--version"):
+        from arith_hf import __version__
+
+        print(f"arith-hf {__version__}")
+        return 0
+    if arguments[0] not in VERBS:
+        print(f"arith-hf: unknown verb `{arguments[0]}`: one of {', '.join(VERBS)}", file=sys.stderr)
+        return 2
+    return run(arguments[0], arguments[1:], debug)
+
+
+def run(verb: str, arguments: list[str], debug: bool) -> int:
+    """Call the verb's function; turn what it raises into one line and an exit status."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # TRL reports usage to a server unless told not to
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # it warns at every fork of a data worker
+    module, function, _ = VERBS[verb]
+    try:
+        return getattr(importlib.import_module(module), function)(arguments) or 0
+    except KeyboardInterrupt:
+        problem, status = "interrupted; the same command goes on from the last complete step", 1
+    except (ValueError, FileNotFoundError, NotADirectoryError, IsADirectoryError, FileExistsError) as error:
+        problem, status = str(error), 2
+    except ModuleNotFoundError as error:
+        problem, status = f"{error}: install what is missing with `pip install -e .`", 1
+    except OSError as error:
+        problem, status = f"{error}; what was finished before is kept, free what is missing and run again", 1
+    except Exception as error:
+        problem, status = f"{type(error).__name__}: {error}", 1
+    if debug:
+        traceback.print_exc()
+    print(f"arith-hf {verb}: {' '.join(problem.split())}", file=sys.stderr)
+    return status
+
+
+def overview() -> str:
+    """The text of `arith-hf --help`."""
+    lines = [f"  {verb:<10} {what}" for verb, (_, _, what) in VERBS.items()]
+    return "\n".join(
+        [
+            "usage: arith-hf VERB [--config recipes/<model>/<verb>.yaml] [--key value ...] [--debug]",
+            "",
+            "The life of a small language model that calculates; `make pipeline` runs all of it.",
+            "",
+            *lines,
+            "",
+            "arith-hf VERB --help lists the verb's keys.",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

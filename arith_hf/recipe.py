@@ -1,0 +1,160 @@
+"""A recipe: one flat, strict YAML whose keys are dataclass fields, overridden by the command line.
+
+May not know any stage. The file is turned into the very arguments that the command line takes, so there is one parser,
+one set of types and one list of known keys; a key that no dataclass has is an error that names the nearest one.
+"""
+
+import dataclasses
+import difflib
+import json
+from argparse import SUPPRESS, Namespace
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+
+PARENTS = {"sft": "pretrain", "grpo": "sft"}  # verb -> the stage it starts from, where the recipe names none
+
+
+class StrictLoader(yaml.SafeLoader):
+    """Safe YAML in which a key may stand only once (PyYAML keeps the last in silence)."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key_node, _ in node.value:
+            if key_node.value in seen:
+                raise ValueError(f"line {key_node.start_mark.line + 1}: key `{key_node.value}` stands twice")
+            seen.add(key_node.value)
+        return super().construct_mapping(node, deep)
+
+
+def read(classes: Sequence[type], argv: Sequence[str], verb: str) -> tuple[Any, ...]:
+    """One instance of each dataclass, from `--config FILE` and the `--key value` pairs of `argv`.
+
+    Precedence: command line, file, place (see `places`), default. Raises ValueError (unknown key with the nearest one,
+    wrong type, broken YAML) or FileNotFoundError; `--help` prints and exits.
+    """
+    arguments = list(argv)
+    config = config_path(arguments)
+    parser = make_parser(classes, verb)
+    fields = {field.name for cls in classes for field in dataclasses.fields(cls)}
+    parser.set_defaults(**{key: value for key, value in places(config, verb).items() if key in fields})
+    tokens = [token for key, value in load(config).items() for token in to_tokens(key, value)]
+    parser.where = f"{config}: "
+    parser.reject_unknown(tokens)
+    parser.where = ""
+    parser.reject_unknown(arguments)
+    namespace, _ = parser.parse_known_args(tokens + arguments)
+    return tuple(build(cls, namespace, config) for cls in classes)
+
+
+def explicit(instances: Sequence[Any], argv: Sequence[str], verb: str) -> dict[str, Any]:
+    """What was said rather than left to a default: keys of the file, the command line and the place, with values."""
+    arguments = list(argv)
+    config = config_path(arguments)
+    said = [token[2:].split("=")[0].replace("-", "_") for token in arguments if token.startswith("--")]
+    keys = {**places(config, verb), **load(config), **dict.fromkeys(said)}
+    return {key: getattr(one, key) for key in keys for one in instances if hasattr(one, key)}
+
+
+def config_path(arguments: list[str]) -> Path | None:
+    """Path given by `--config`, which is removed from `arguments`; None where there is none."""
+    for index, token in enumerate(arguments):
+        if token == "--config":
+            if index + 1 == len(arguments):
+                raise ValueError("need a file after --config, such as recipes/expression/sft.yaml")
+            path = arguments[index + 1]
+            del arguments[index : index + 2]
+            return Path(path)
+        if token.startswith("--config="):
+            del arguments[index]
+            return Path(token.removeprefix("--config="))
+    return None
+
+
+def places(config: Path | None, verb: str) -> dict[str, str]:
+    """Paths that follow from the law "one word, five places", for a file at recipes/<model>/<stage>.yaml; else {}."""
+    if config is None or config.parent.parent.name != "recipes":
+        return {}
+    root, model, stage = config.parent.parent.parent, config.parent.name, config.stem
+    checkpoints = root / "checkpoints" / model
+    known = {"dataset_name": root / "data" / model, "tokenizer_name_or_path": checkpoints / "tokenizer"}
+    if verb in PARENTS:
+        known["model_name_or_path"] = checkpoints / PARENTS[verb]
+    if verb != "evaluate":
+        known["output_dir"] = root / "data" / model if verb == "corpus" else checkpoints / stage
+    return {key: str(path) for key, path in known.items()}
+
+
+def load(config: Path | None) -> dict[str, Any]:
+    """Keys and values of a recipe file; ValueError names the file and what is wrong with it."""
+    if config is None:
+        return {}
+    if not config.is_file():
+        raise FileNotFoundError(f"no recipe at {config}: --config takes a YAML file such as recipes/expression/sft.yaml")
+    try:
+        content = yaml.load(config.read_text(encoding="utf-8"), Loader=StrictLoader)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{config}: not YAML: {' '.join(str(error).split())}") from error
+    except ValueError as error:
+        raise ValueError(f"{config}: {error}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise ValueError(f"{config}: need `key: value` lines, got {type(content).__name__}")
+    return content
+
+
+def to_tokens(key: str, value: Any) -> Iterator[str]:
+    """The command-line arguments that say the same as `key: value` (null says nothing: the default stays)."""
+    if isinstance(value, list):
+        yield from (f"--{key}", *map(str, value))
+    elif isinstance(value, dict):
+        yield f"--{key}={json.dumps(value)}"
+    elif value is not None:
+        yield f"--{key}={value}"
+
+
+def make_parser(classes: Sequence[type], verb: str) -> Any:
+    """A transformers parser over `classes` that raises instead of exiting and knows the nearest key."""
+    from transformers import HfArgumentParser  # here, because it costs a second that `--help` of others need not pay
+
+    class Parser(HfArgumentParser):
+        where = ""
+
+        def error(self, message: str) -> NoReturn:
+            raise ValueError(f"{self.where}{message}")
+
+        def reject_unknown(self, tokens: list[str]) -> None:
+            _, unknown = self.parse_known_args(tokens)
+            if unknown:
+                raise ValueError(f"{self.where}{complaint(unknown[0], list(self._option_string_actions))}")
+
+    parser = Parser(
+        list(classes),
+        prog=f"arith-hf {verb}",
+        usage=f"arith-hf {verb} --config recipes/<model>/{verb}.yaml [--key value ...]",
+        epilog="Every key may stand in the recipe (`key: value`) or on the command line (`--key value`), which wins.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", default=SUPPRESS, help="the recipe, a flat YAML file")
+    return parser
+
+
+def complaint(unknown: str, options: list[str]) -> str:
+    """What is wrong with an argument that the parser did not take, with the nearest known key."""
+    if not unknown.startswith("--"):
+        return f"do not know what to do with `{unknown}`: values follow a `--key`"
+    key = unknown[2:].split("=")[0]
+    near = difflib.get_close_matches(key.replace("-", "_"), [option[2:] for option in options], n=1)
+    return f"unknown key `{key}`" + (f": did you mean `{near[0]}`?" if near else " (see --help for the known ones)")
+
+
+def build(cls: type, namespace: Namespace, config: Path | None) -> Any:
+    """An instance of `cls`; what its own checks refuse becomes a ValueError that names the file."""
+    values = {field.name: getattr(namespace, field.name) for field in dataclasses.fields(cls) if field.init}
+    try:
+        return cls(**values)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{config}: {error}" if config else str(error)) from error
