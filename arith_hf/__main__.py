@@ -14,7 +14,11 @@ VERBS = {  # verb -> (module, function, what it does)
     "corpus": ("arith_hf.corpus", "main", "write the problems of a recipe: pretrain, sft, prompts, test, harder"),
     "tokenizer": ("arith_hf.tokenizer", "main", "make the tokenizer and sign the corpus with its fingerprint"),
     "tokens": ("arith_hf.tokenizer", "tokens", "print a tokenizer's table (table, csv, json)"),
-    "lengths": ("arith_hf.tokenizer", "lengths", "print how many tokens the problems take, and the max_length they need"),
+    "lengths": (
+        "arith_hf.tokenizer",
+        "lengths",
+        "print how many tokens the problems take, and the max_length they need",
+    ),
     "pretrain": ("arith_hf.train.pretrain", "main", "train a new model on packed text"),
     "sft": ("arith_hf.train.sft", "main", "tune on prompt and completion, in full or with LoRA (use_peft)"),
     "grpo": ("arith_hf.train.grpo", "main", "reinforce right answers"),

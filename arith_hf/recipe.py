@@ -92,7 +92,9 @@ def load(config: Path | None) -> dict[str, Any]:
     if config is None:
         return {}
     if not config.is_file():
-        raise FileNotFoundError(f"no recipe at {config}: --config takes a YAML file such as recipes/expression/sft.yaml")
+        raise FileNotFoundError(
+            f"no recipe at {config}: --config takes a YAML file such as recipes/expression/sft.yaml"
+        )
     try:
         content = yaml.load(config.read_text(encoding="utf-8"), Loader=StrictLoader)
     except yaml.YAMLError as error:

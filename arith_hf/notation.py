@@ -1,0 +1,137 @@
+"""The written form: how a problem, a working and an answer are written, and how they are read back.
+
+The only room that knows the tags and keywords; may not know how a problem is solved, nor any framework.
+"""
+
+import re
+
+from arith_hf import tasks
+from arith_hf.tasks.base import ERROR, Answer, Step, Working
+
+PAD, UNK, BOS, EOS = "<pad>", "<unk>", "<bos>", "<eos>"
+THINK, END_THINK = "<think>", "</think>"  # ordinary tokens: decoding that skips special ones must keep them
+HEAD, NOW, RESULT = "Evaluate: ", "Expression now: ", "Final Result: "
+FAILED = "Evaluation ERROR"
+
+KEYWORDS: tuple[str, ...] = (
+    HEAD,
+    f"\n{END_THINK}",
+    "\nStep ",
+    f"\n{NOW}",
+    f"\n{RESULT}",
+    THINK,
+    END_THINK,
+    FAILED,
+    ERROR,
+    ": ",
+    " + ",
+    " - ",
+    " = ",
+)
+"""Pieces that the digits tokenizer keeps whole, each before any that it contains; all else goes by the character.
+
+A line break goes with what follows it, except before `<think>`: there the prompt ends. The binary minus is ` - `, so
+the sign `-` is another token.
+"""
+
+STEP = re.compile(
+    r"\nStep ([0-9]{1,9}): (-?[0-9]{1,2000}) ([+-]) (-?[0-9]{1,2000}) = (-?[0-9]{1,2000})\nExpression now: ([^\n]*)"
+)
+INTEGER = re.compile(r"-?[0-9]{1,2000}")  # Python reads no integer past 4300 digits
+
+
+# Writing
+
+
+def problem(expression: str, task: str = "expression") -> str:
+    """`Evaluate: ` and the tidy expression; raises UnknownCharacter."""
+    return HEAD + tasks.get(task).tidy(expression)
+
+
+def prompt(problem: str) -> str:
+    return problem + "\n"
+
+
+def ask(text: str, task: str = "expression") -> str:
+    """The prompt of what a person typed, with or without `Evaluate:` in front; raises UnknownCharacter.
+
+    >>> ask("evaluate:12+7")
+    'Evaluate: 12 + 7\\n'
+    """
+    # The head becomes spaces, so that a column in an error message counts from where the person began to type.
+    expression = re.sub(r"^\s*evaluate\s*:", lambda head: " " * len(head[0]), text, flags=re.IGNORECASE)
+    return prompt(problem(expression, task))
+
+
+def step_line(number: int, step: Step) -> str:
+    return f"Step {number}: {step.left} {step.operator} {step.right} = {step.result}"
+
+
+def step_lines(steps: tuple[Step, ...], first: int = 1) -> str:
+    """Each step and what remains after it, every line with its line break in front; steps are counted from `first`."""
+    return "".join(
+        f"\n{step_line(number, step)}\n{NOW}{step.expression}" for number, step in enumerate(steps, start=first)
+    )
+
+
+def ending(answer: Answer) -> str:
+    return f"\n{END_THINK}\n{RESULT}{answer}"
+
+
+def completion(working: Working) -> str:
+    """The solution: steps between the tags and the final result, or the error form.
+
+    >>> completion(Working((), 4))
+    '<think>\\n</think>\\nFinal Result: 4'
+    """
+    if working.answer == ERROR:
+        return f"{THINK}{FAILED}{END_THINK}\n{RESULT}{ERROR}"
+    return THINK + step_lines(working.steps) + ending(working.answer)
+
+
+def segment(problem: str, working: Working, start: int, count: int, first: int) -> str:
+    """`count` consecutive steps cut from a trace at `start`, after the line that they rewrite, numbered from `first`.
+
+    The cut keeps the line break in front, so that its tokens are those of a trace; from the first step on it opens
+    with the problem and counts from 1, and with the last step it closes with the final result.
+    """
+    steps = working.steps[start : start + count]
+    last = start + count >= len(working.steps)
+    head = f"\n{NOW}{working.steps[start - 1].expression}" if start else prompt(problem) + THINK
+    return head + step_lines(steps, first if start else 1) + (ending(working.answer) if last else "")
+
+
+def drill(facts: list[tuple[int, Step]]) -> str:
+    """Numbered step lines that have nothing to do with one another, every line with its line break in front."""
+    return "".join(f"\n{step_line(number, step)}" for number, step in facts)
+
+
+# Reading
+
+
+def read_answer(completion: str) -> Answer | None:
+    """What stands behind the last `Final Result:` after `</think>`: a whole integer or ERROR; None for anything else.
+
+    Only ASCII digits count. Leading zeros and `-0` are read as the integer that they write (`007` is 7).
+
+    >>> read_answer("<think>\\n</think>\\nFinal Result: 12"), read_answer("Final Result: 12")
+    (12, None)
+    """
+    _, closed, rest = completion.partition(END_THINK)
+    _, found, answer = rest.rpartition(RESULT.rstrip())
+    answer = answer.strip()
+    if not closed or not found:
+        return None
+    if answer == ERROR:
+        return ERROR
+    return int(answer) if INTEGER.fullmatch(answer) else None
+
+
+def read_steps(completion: str) -> list[Step]:
+    """The steps of a working up to the first line that is not in the form or not in sequence."""
+    steps: list[Step] = []
+    place = completion.find(THINK) + len(THINK)
+    while (match := STEP.match(completion, place)) and int(match[1]) == len(steps) + 1:
+        steps.append(Step(int(match[2]), match[3], int(match[4]), int(match[5]), match[6]))
+        place = match.end()
+    return steps

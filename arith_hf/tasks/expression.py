@@ -1,0 +1,329 @@
+"""Sums and differences with parentheses: how a problem is drawn, read, worked and judged.
+
+May not know how a prompt or a working is written (`notation`), nor which split a problem belongs to (`corpus`).
+
+    sum    := term (("+" | "-") term)*        left associative
+    term   := number | "(" sum ")"
+    number := digits with an optional "-" that touches them; spaces may stand between
+              only at the very start and right after "("
+
+So `5 - -3` and `5 --3` are valid; `5 -- 3`, `5 - - 3`, `+5` and `-(3 + 4)` are malformed, and their answer is ERROR.
+Nothing here recurses over an expression: tidy, normalise, level and kind take time linear in its length, whatever its
+nesting. A working is as long as the square of its operators, so `work` stops at MAX_OPERATORS.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from arith_hf.tasks.base import ERROR, Answer, Fault, Step, Working
+
+SAMPLERS = ("seed", "stratified")
+MAX_DIGITS = 1000  # of one number; well under the 4300 from which Python refuses to read an integer
+MAX_OPERATORS = 4096  # the working of so many fills ~60 MB; of ten times as many, 6 GB
+STOP = 0.3  # the seed sampler ends at a node with this probability
+
+Tree: TypeAlias = "int | tuple[Tree, str, Tree]"
+
+UNKNOWN = re.compile(r"[^0-9+\-()\s]")
+LEXEME = re.compile(
+    r"(?P<digits>[0-9]+)|(?P<parenthesis>[()])"
+    r"|(?P<touching>[+-]+(?=[0-9]))|(?P<near>[+-]+(?=\s+[0-9]))|(?P<loose>[+-]+)"
+)
+
+
+class UnknownCharacter(ValueError):
+    """A character that no expression has; the message names it and its column, counted from 1."""
+
+
+# Reading
+
+
+def lexemes(expression: str) -> list[str]:
+    """Parentheses, numbers with their sign and without leading zeros, and runs of operators as they were typed."""
+    if unknown := UNKNOWN.search(expression):
+        raise UnknownCharacter(
+            f"unknown character {unknown[0]!r} at column {unknown.start() + 1}: need digits, +, -, ( ) and spaces only"
+        )
+    found: list[str] = []
+    sign = ""
+    for match in LEXEME.finditer(expression):
+        text, opening = match[0], not found or found[-1] == "("
+        if match.lastgroup == "digits":
+            if len(text) > MAX_DIGITS:
+                raise ValueError(
+                    f"need numbers of at most {MAX_DIGITS} digits, got {len(text)} at column {match.start() + 1}"
+                )
+            magnitude = text.lstrip("0")
+            text, sign = (sign + magnitude if magnitude else "0"), ""
+        elif match.lastgroup == "touching":
+            # The last "-" is a sign unless it is all that can join the operand before it to the number after it.
+            if text[-1] == "-" and (len(text) > 1 or opening or found[-1][-1] in "+-"):
+                text, sign = text[:-1], "-"
+        elif match.lastgroup == "near" and text == "-" and opening:
+            text, sign = "", "-"
+        if text:
+            found.append(text)
+    return found
+
+
+def parse(expression: str) -> Tree | None:
+    """The tree of an expression, a bare number being an int; None where it is malformed."""
+    outer: list[tuple[Tree | None, str]] = []
+    left: Tree | None = None
+    operator = ""
+    for lexeme in lexemes(expression):
+        if lexeme in ("+", "-"):
+            if left is None or operator:
+                return None
+            operator = lexeme
+            continue
+        if lexeme == "(":
+            outer.append((left, operator))
+            left, operator = None, ""
+            continue
+        if lexeme == ")":
+            if left is None or operator or not outer:
+                return None
+            operand = left
+            left, operator = outer.pop()
+        elif lexeme[-1].isdigit():
+            operand = int(lexeme)
+        else:
+            return None
+        if left is None:
+            left = operand
+        elif operator:
+            left, operator = (left, operator, operand), ""
+        else:
+            return None
+    return None if operator or outer else left
+
+
+def bracketed(tree: Tree) -> str:
+    """Text of a tree with parentheses around every inner node, the root included."""
+    pieces: list[str] = []
+    ahead: list[Tree | str] = [tree]
+    while ahead:
+        item = ahead.pop()
+        if isinstance(item, tuple):
+            left, operator, right = item
+            pieces.append("(")
+            ahead += [")", right, f" {operator} ", left]
+        else:
+            pieces.append(str(item))
+    return "".join(pieces)
+
+
+def without_root(text: str) -> str:
+    return text[1:-1] if text[0] == "(" else text
+
+
+def tidy(expression: str) -> str:
+    """The expression with one space around operators and none elsewhere, signs touching, parentheses as typed.
+
+    >>> tidy(" 12+7 -( - 03)"), tidy("5--3"), tidy("5 -- 3")
+    ('12 + 7 - (-3)', '5 - -3', '5 -- 3')
+    """
+    return " ".join(lexemes(expression)).replace("( ", "(").replace(" )", ")")
+
+
+def normalise(expression: str) -> str:
+    """The one text of all expressions with the same tree, or the tidy text of a malformed one.
+
+    >>> normalise("((2))+3-4"), normalise("(5 + 3)"), normalise("5 +")
+    ('(2 + 3) - 4', '5 + 3', '5 +')
+    """
+    tree = parse(expression)
+    return tidy(expression) if tree is None else without_root(bracketed(tree))
+
+
+def kind(expression: str) -> str:
+    """`valid` or `invalid` (malformed)."""
+    return "invalid" if parse(expression) is None else "valid"
+
+
+def level(expression: str) -> int:
+    """Depth of the tree: 0 for a bare number and for a malformed expression.
+
+    >>> level("7"), level("2 + 3"), level("2 + 3 - 4")
+    (0, 1, 2)
+    """
+    tree = parse(expression)
+    depth = deepest = 0
+    for character in "" if tree is None else bracketed(tree):
+        depth += (character == "(") - (character == ")")
+        deepest = max(deepest, depth)
+    return deepest
+
+
+# Working and judging
+
+
+def calculate(left: int, operator: str, right: int) -> int:
+    return left + right if operator == "+" else left - right
+
+
+def work(expression: str) -> Working:
+    """Every step in post-order, left to right; the expression after a step keeps the parentheses of its inner nodes.
+
+    >>> [step.expression for step in work("1 + 2 - (3 + 4)").steps]
+    ['3 - (3 + 4)', '3 - 7', '-4']
+    """
+    tree = parse(expression)
+    if tree is None:
+        return Working((), ERROR)
+    text = bracketed(tree)
+    if (operators := text.count("(")) > MAX_OPERATORS:
+        raise ValueError(f"need at most {MAX_OPERATORS} operators to write a working, got {operators}")
+    steps = []
+    while (end := text.find(")")) >= 0:  # the first ")" closes the next node to reduce
+        start = text.rfind("(", 0, end)
+        left, operator, right = text[start + 1 : end].split()
+        result = calculate(int(left), operator, int(right))
+        text = f"{text[:start]}{result}{text[end + 1 :]}"
+        steps.append(Step(int(left), operator, int(right), result, without_root(text)))
+    return Working(tuple(steps), int(text))
+
+
+def judge(expression: str, steps: Sequence[Step], answer: Answer | None) -> Fault | None:
+    """The first step that is not the one due, or the answer if all steps are right; None for a right working."""
+    due = work(expression)
+    for index, (step, right) in enumerate(zip(steps, due.steps, strict=False)):
+        if reason := difference(step, right):
+            return Fault(index, reason)
+    if len(steps) != len(due.steps):
+        return Fault(min(len(steps), len(due.steps)), f"need {len(due.steps)} steps, got {len(steps)}")
+    if answer != due.answer:
+        return Fault(len(steps), f"the answer is {due.answer}, not {answer}")
+    return None
+
+
+def difference(step: Step, due: Step) -> str:
+    """Why a step is not the one that is due; empty if it is."""
+    if (step.left, step.operator, step.right) != (due.left, due.operator, due.right):
+        wanted = f"{due.left} {due.operator} {due.right}"
+        return f"the next operation is {wanted}, not {step.left} {step.operator} {step.right}"
+    if step.result != due.result:
+        return f"{due.left} {due.operator} {due.right} is {due.result}, not {step.result}"
+    if step.expression != due.expression:
+        return f"what remains is {due.expression}, not {step.expression}"
+    return ""
+
+
+# Posing. A shape is an expression with "#" for a number and "~" for the negative of one: the corpus draws the shape
+# once and other numbers until the problem falls into the split that it wants.
+
+
+def shape(
+    rng: random.Random,
+    *,
+    sampler: str = "stratified",
+    min_depth: int = 1,
+    max_depth: int = 4,
+    invalid: bool = False,
+    typed: bool = False,
+) -> str:
+    """A shape whose depth is in [min_depth, max_depth]; `invalid` and `typed` ones follow their own rules.
+
+    `seed` stops at any node with probability STOP; `stratified` draws the depth evenly. `invalid` corrupts such a
+    shape (almost always into a malformed one: check with `kind`), `typed` is a form that people type.
+    """
+    if invalid:
+        return corrupted(rng, shape(rng, sampler=sampler, min_depth=min_depth, max_depth=max_depth))
+    if typed:
+        return rng.choice((typed_number, typed_chain, typed_negative, typed_group))(rng)
+    if sampler == "stratified":
+        return without_root(grown(rng, rng.randint(min_depth, max_depth)))
+    while True:
+        drawn = without_root(stopped(rng, max_depth))
+        if min_depth == 0 or level(drawn.replace("#", "1")) >= min_depth:
+            return drawn
+
+
+def stopped(rng: random.Random, depth: int) -> str:
+    """The seed document's tree: a number at the depth's end, or with probability STOP before it."""
+    if depth == 0 or rng.random() < STOP:
+        return "#"
+    return f"({stopped(rng, depth - 1)} {rng.choice('+-')} {stopped(rng, depth - 1)})"
+
+
+def grown(rng: random.Random, depth: int) -> str:
+    """A tree of exactly this depth: one side reaches it, the other has any smaller depth evenly."""
+    if depth == 0:
+        return "#"
+    sides = [grown(rng, depth - 1), grown(rng, rng.randrange(depth))]
+    rng.shuffle(sides)
+    return f"({sides[0]} {rng.choice('+-')} {sides[1]})"
+
+
+def chained(rng: random.Random, terms: Sequence[str]) -> str:
+    return terms[0] + "".join(f" {rng.choice('+-')} {term}" for term in terms[1:])
+
+
+def typed_number(rng: random.Random) -> str:
+    return rng.choice(("#", "~", "(#)", "(~)", "((#))"))
+
+
+def typed_chain(rng: random.Random) -> str:
+    return chained(rng, "#" * rng.randint(3, 7))
+
+
+def typed_negative(rng: random.Random) -> str:
+    terms = [rng.choice(("#", "~", "(~)")) for _ in range(rng.randint(2, 4))]
+    terms[rng.randrange(len(terms))] = rng.choice(("~", "(~)"))
+    return chained(rng, terms)
+
+
+def typed_group(rng: random.Random) -> str:
+    """Parentheses that nothing needs: around the whole, or around one term."""
+    group = "(" + chained(rng, "#" * rng.randint(1, 3)) + ")"
+    if rng.random() < 0.3:
+        group = f"({group})"
+    terms = [group, *"#" * rng.randint(0, 2)]
+    rng.shuffle(terms)
+    return chained(rng, terms)
+
+
+CORRUPTIONS = ("no right operand", "no left operand", "++", "--", "no closing", "no opening", "soup")
+
+
+def corrupted(rng: random.Random, shape: str) -> str:
+    """One of the seven corruptions, at a random place; rarely the outcome is well formed (`- 5 + 3`)."""
+    corruption = rng.choice(CORRUPTIONS)
+    if corruption == "soup":
+        return " ".join(rng.choice("##+-()") for _ in range(rng.randint(2, 8)))
+    if shape == "#":
+        shape = f"# {rng.choice('+-')} #"
+    if corruption in ("no closing", "no opening"):
+        mark = ")" if corruption == "no closing" else "("
+        return replaced(rng, rf"[{mark}]", "", shape if mark in shape else f"({shape})")
+    if corruption in ("++", "--"):
+        return replaced(rng, r"[+-]", corruption, shape)
+    if corruption == "no right operand":
+        return replaced(rng, r"(?<=[+-]) #", "", shape)
+    return replaced(rng, r"# (?=[+-])", "", shape)
+
+
+def replaced(rng: random.Random, pattern: str, by: str, text: str) -> str:
+    """The text with one match, drawn evenly, replaced; every corrupted shape has one."""
+    match = rng.choice(list(re.finditer(pattern, text)))
+    return text[: match.start()] + by + text[match.end() :]
+
+
+def fill(shape: str, rng: random.Random, num_range: tuple[int, int] = (1, 20)) -> str:
+    """The tidy expression of a shape, each number drawn evenly from the range, both ends included."""
+    drawn = re.sub("[#~]", lambda mark: str(rng.randint(*num_range) * (1 if mark[0] == "#" else -1)), shape)
+    return tidy(drawn)
+
+
+def pose(rng: random.Random, *, num_range: tuple[int, int] = (1, 20), invalid: bool = False, **knobs: object) -> str:
+    """A tidy problem; the knobs are those of `shape`. With `invalid` it really is malformed, without it never is."""
+    wanted = "invalid" if invalid else "valid"
+    while True:
+        expression = fill(shape(rng, invalid=invalid, **knobs), rng, num_range)  # type: ignore[arg-type]
+        if kind(expression) == wanted:
+            return expression

@@ -1,0 +1,103 @@
+"""Rows for training: from a corpus folder or one JSONL file to checked `datasets` tables.
+
+May not know which trainer will read them. Wrong columns, broken lines, rows that do not fit and text that the tokenizer
+cannot express are errors before any compute.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from datasets import Dataset, load_dataset
+from datasets.exceptions import DatasetGenerationError
+from transformers import PreTrainedTokenizerBase
+from transformers.utils import logging
+
+from arith_hf import files, tokenizer
+
+logger = logging.get_logger("arith_hf")
+
+
+def load(dataset_name: str, part: str, columns: Sequence[str]) -> tuple[Dataset, Dataset]:
+    """(train, validation) rows of `part` of a corpus folder; of one file of your own, 5 % (at most 1 000) validate."""
+    path = Path(dataset_name)
+    if path.is_file():
+        rows = read(path, columns)
+        if len(rows) < 2:
+            raise ValueError(f"{path}: need at least 2 rows, to train and to validate, got {len(rows)}")
+        halves = rows.train_test_split(test_size=min(1000, max(1, len(rows) // 20)), seed=0)
+        return halves["train"], halves["test"]
+    if not (path / "manifest.json").is_file():
+        raise FileNotFoundError(f"no finished corpus at {path}: run `make corpus MODEL={path.name}`, or name a JSONL file")
+    return read(path / part / "train.jsonl", columns), read(path / part / "validation.jsonl", columns)
+
+
+def held_out(dataset_name: str, count: int) -> Dataset | None:
+    """The first `count` validation rows of a corpus folder's `sft` part; None where there is no such part."""
+    path = Path(dataset_name, "sft", "validation.jsonl")
+    if count < 1 or not path.is_file():
+        return None
+    rows = read(path, ["prompt", "completion"])
+    return rows.select(range(min(count, len(rows))))
+
+
+def read(path: Path, columns: Sequence[str]) -> Dataset:
+    """All rows of a JSONL file; ValueError where it is empty, broken (with the line) or lacks a column."""
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {path}: run `make corpus MODEL={path.parent.parent.name}`")
+    if not path.read_bytes()[:4096].strip():
+        raise ValueError(f"{path}: the corpus is empty; give its recipe rows to make")
+    try:
+        rows = load_dataset("json", data_files=str(path), split="train")
+    except DatasetGenerationError as error:
+        for _ in files.read_jsonl(path):
+            pass  # the first broken row raises, with its line number
+        raise ValueError(f"{path}: the rows do not have one set of columns and types ({error.__cause__})") from error
+    missing = [column for column in columns if column not in rows.column_names]
+    if missing:
+        raise ValueError(f"{path}: need columns {', '.join(columns)}; {', '.join(missing)} missing")
+    return rows
+
+
+def check_tokenizer(model_tokenizer: PreTrainedTokenizerBase, dataset_name: str) -> None:
+    """ValueError unless the corpus was signed by this tokenizer (a file of your own carries no signature)."""
+    manifest = Path(dataset_name, "manifest.json")
+    if manifest.is_file():
+        model = manifest.parent.name
+        signed = files.read_json(manifest).get("tokenizer_fingerprint")
+        if signed is None:
+            raise ValueError(f"{manifest} is not signed by a tokenizer: run `make tokenizer MODEL={model}`")
+        tokenizer.require(
+            model_tokenizer, signed, where=str(manifest), repair=f"make clean MODEL={model} && make pipeline MODEL={model}"
+        )
+
+
+def fit(
+    rows: Dataset, model_tokenizer: PreTrainedTokenizerBase, max_length: int | None, overlong: str, num_proc: int | None
+) -> Dataset:
+    """Rows whose tokens (beginning and end included) number at most `max_length`.
+
+    Longer ones are an error, or dropped and counted where `overlong` is "drop"; so is text that has unknown tokens.
+    """
+    unknown = model_tokenizer.unk_token_id
+
+    def measure(batch: dict[str, list[str]]) -> dict[str, list]:
+        text = batch.get("text") or [p + c for p, c in zip(batch["prompt"], batch["completion"], strict=True)]
+        ids = model_tokenizer(text)["input_ids"]
+        return {"length": [len(row) + 1 for row in ids], "unknown": [unknown in row for row in ids]}
+
+    measured = rows.map(
+        measure, batched=True, remove_columns=rows.column_names, num_proc=num_proc, desc="Measuring lengths"
+    )
+    if any(measured["unknown"]):
+        row = list(measured["unknown"]).index(True)
+        raise ValueError(f"row {row} of the data holds text that the tokenizer cannot express: {rows[row]}")
+    lengths = list(measured["length"])
+    fitting = [index for index, length in enumerate(lengths) if max_length is None or length <= max_length]
+    lost = len(lengths) - len(fitting)
+    if lost == 0:
+        return rows
+    said = f"max_length {max_length} cannot hold {lost} of {len(lengths)} rows (the longest takes {max(lengths)})"
+    if overlong == "error" or not fitting:
+        raise ValueError(f"{said}: set max_length to {max(lengths)} or more, or `overlong: drop`")
+    logger.warning(f"{said}: dropped")
+    return rows.select(fitting)

@@ -1,0 +1,70 @@
+"""Reinforcement of right answers with TRL's `GRPOTrainer`.
+
+May not know the problems: prompts come with their answers, and a reward function reads the completion.
+
+    accelerate launch --config_file recipes/accelerate/cpu.yaml -m arith_hf grpo --config recipes/M/grpo.yaml
+"""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from trl import GRPOConfig, GRPOTrainer, ModelConfig, get_peft_config
+
+from arith_hf import checkpoint, recipe
+from arith_hf.train import data, stage
+from arith_hf.train.samples import Samples
+
+
+@dataclass
+class GrpoArguments(stage.StageArguments):
+    """Keys of ours for reinforcement; all others are `GRPOConfig`'s and TRL `ModelConfig`'s."""
+
+    _argument_group_name = "grpo"
+    reward_funcs: list[str] = field(
+        default_factory=lambda: ["arith_hf.rewards.exact_answer"],
+        metadata={"help": "Reward functions by dotted path, in TRL's signature."},
+    )
+
+
+def reward(path: str) -> Callable[..., list[float | None]]:
+    """The function at a dotted path."""
+    module, _, name = path.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"reward_funcs: no function at `{path}` ({error})") from error
+
+
+def check(training: GRPOConfig) -> None:
+    """ValueError where a run could not be resumed exactly: a step checkpoint must fall between two generations."""
+    period = training.steps_per_generation * training.num_iterations
+    if training.save_strategy == "steps" and training.save_steps % period:
+        raise ValueError(
+            f"save_steps: need a multiple of steps_per_generation x num_iterations ({period}), got {training.save_steps}"
+        )
+
+
+def main(argv: list[str]) -> None:
+    own, training, model_config = recipe.read((GrpoArguments, GRPOConfig, ModelConfig), argv, "grpo")
+    check(training)
+    rewards = [reward(path) for path in own.reward_funcs]
+    model, model_tokenizer = checkpoint.load(model_config.model_name_or_path)
+    data.check_tokenizer(model_tokenizer, own.dataset_name)
+    train, validation = data.load(own.dataset_name, "prompts", ["prompt", "answer"])
+    run = stage.begin(
+        "grpo", argv, (own, training, model_config), training, model_tokenizer, model_config.model_name_or_path
+    )
+    held_out = validation.select(range(min(own.num_eval_generations, len(validation))))
+    trainer = GRPOTrainer(
+        model=model,
+        args=training,
+        reward_funcs=rewards,
+        train_dataset=train,
+        eval_dataset=held_out,
+        processing_class=model_tokenizer,
+        peft_config=get_peft_config(model_config),
+    )
+    trainer.add_callback(Samples(trainer, held_out, own.num_sample_generations, training.max_completion_length))
+    stage.run(trainer, run)
+    stage.finish(trainer, run)

@@ -1,0 +1,140 @@
+"""Pretraining: a new model learns packed text with HF `Trainer`.
+
+May not know what the text means. Fixed blocks of `max_length` tokens hold whole documents; positions restart at each, so
+that no document attends to another.
+
+    accelerate launch --config_file recipes/accelerate/cpu.yaml -m arith_hf pretrain --config recipes/M/pretrain.yaml
+"""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from datasets import Dataset
+from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments
+from trl import pack_dataset
+
+from arith_hf import checkpoint, recipe, tokenizer
+from arith_hf.model import ArithConfig, ArithForCausalLM
+from arith_hf.train import data, stage
+from arith_hf.train.muon import Muon
+from arith_hf.train.samples import Samples
+
+
+@dataclass
+class PretrainArguments(stage.StageArguments):
+    """Keys of ours for pretraining; all others are `TrainingArguments`'."""
+
+    _argument_group_name = "pretrain"
+    tokenizer_name_or_path: str = field(default="", metadata={"help": "Folder of the tokenizer."})
+    size: str = field(default="small", metadata={"help": "Size of the model by name (arith_hf/model)."})
+    config_overrides: str | None = field(
+        default=None, metadata={"help": 'Any field of the model\'s config, as JSON: {"hidden_size": 160}.'}
+    )
+    attn_implementation: str = field(default="sdpa", metadata={"help": "sdpa, eager, flash_attention_2, ..."})
+    max_length: int = field(default=512, metadata={"help": "Tokens in a block."})
+    dataset_num_proc: int | None = field(default=None, metadata={"help": "Processes that tokenize."})
+    optimizer: str = field(
+        default="trainer", metadata={"help": "`trainer` (what `optim` says) or `muon` (hidden matrices; AdamW the rest)."}
+    )
+    muon_learning_rate: float = field(default=0.01, metadata={"help": "Peak rate of the hidden matrices under muon."})
+
+
+@dataclass
+class BlockCollator:
+    """Packed rows -> rectangular blocks of `max_length` tokens.
+
+    `input_ids`, `position_ids` and `labels` are (B, T). Padding is one more document with labels -100; so is the first
+    token of each document, which its left neighbour must not predict.
+    """
+
+    max_length: int
+    pad_token_id: int
+
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        shape = (len(rows), self.max_length)
+        input_ids = torch.full(shape, self.pad_token_id)
+        labels = torch.full(shape, -100)
+        position_ids = torch.zeros(shape, dtype=torch.long)
+        for index, row in enumerate(rows):
+            length = len(row["input_ids"])
+            input_ids[index, :length] = torch.tensor(row["input_ids"])
+            labels[index, :length] = input_ids[index, :length]
+            start = 0
+            for size in [*row["seq_lengths"], self.max_length - length]:
+                position_ids[index, start : start + size] = torch.arange(size)
+                if start < self.max_length:
+                    labels[index, start] = -100
+                start += size
+        return {"input_ids": input_ids, "position_ids": position_ids, "labels": labels}
+
+
+def pack(
+    rows: Dataset, model_tokenizer: PreTrainedTokenizerBase, max_length: int, num_proc: int | None = None
+) -> Dataset:
+    """Blocks of at most `max_length` tokens made of whole documents, each with its end token (TRL's best fit)."""
+    end = model_tokenizer.eos_token_id
+    ids = rows.map(
+        lambda batch: {"input_ids": [row + [end] for row in model_tokenizer(batch["text"])["input_ids"]]},
+        batched=True,
+        remove_columns=rows.column_names,
+        num_proc=num_proc,
+        desc="Tokenizing",
+    )
+    return pack_dataset(ids, max_length, strategy="bfd", map_kwargs={"desc": "Packing"})
+
+
+def new_model(own: PretrainArguments, model_tokenizer: PreTrainedTokenizerBase) -> ArithForCausalLM:
+    """A model of the recipe's size with random weights, carrying the tokenizer's fingerprint."""
+    try:
+        overrides = json.loads(own.config_overrides or "{}")
+    except json.JSONDecodeError as error:
+        raise ValueError(f"config_overrides: need JSON such as {{hidden_size: 160}}, got {own.config_overrides}") from error
+    config = ArithConfig.from_size(
+        own.size,
+        vocab_size=len(model_tokenizer),
+        pad_token_id=model_tokenizer.pad_token_id,
+        bos_token_id=model_tokenizer.bos_token_id,
+        eos_token_id=model_tokenizer.eos_token_id,
+        tokenizer_fingerprint=tokenizer.fingerprint(model_tokenizer),
+        **overrides,
+    )
+    config._attn_implementation = own.attn_implementation
+    return ArithForCausalLM(config)
+
+
+def main(argv: list[str]) -> None:
+    own, training = recipe.read((PretrainArguments, TrainingArguments), argv, "pretrain")
+    if own.optimizer not in ("trainer", "muon"):
+        raise ValueError(f"optimizer: need `trainer` or `muon`, got `{own.optimizer}`")
+    model_tokenizer = checkpoint.load_tokenizer(own.tokenizer_name_or_path)
+    data.check_tokenizer(model_tokenizer, own.dataset_name)
+    train, validation = data.load(own.dataset_name, "pretrain", ["text"])
+    prompts = data.held_out(own.dataset_name, own.num_eval_generations)
+    run = stage.begin("pretrain", argv, (own, training), training, model_tokenizer, parent=None)
+    with training.main_process_first():
+        train, validation = (
+            pack(
+                data.fit(rows, model_tokenizer, own.max_length, own.overlong, own.dataset_num_proc),
+                model_tokenizer,
+                own.max_length,
+                own.dataset_num_proc,
+            )
+            for rows in (train, validation)
+        )
+    training.remove_unused_columns = False  # the collator reads `seq_lengths`, which no model takes
+    muon = (Muon, {"lr": training.learning_rate, "muon_lr": own.muon_learning_rate}) if own.optimizer == "muon" else None
+    trainer = Trainer(
+        model=new_model(own, model_tokenizer),
+        args=training,
+        data_collator=BlockCollator(own.max_length, model_tokenizer.pad_token_id),
+        train_dataset=train,
+        eval_dataset=validation,
+        processing_class=model_tokenizer,
+        optimizer_cls_and_kwargs=muon,
+    )
+    if prompts is not None:
+        trainer.add_callback(Samples(trainer, prompts, own.num_sample_generations))
+    stage.run(trainer, run)
+    stage.finish(trainer, run)

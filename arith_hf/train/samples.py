@@ -1,0 +1,69 @@
+"""What the model writes while it trains: at each evaluation it answers held-out prompts, greedily.
+
+May not know the trainer's loss. Puts `eval_exact_match` among the metrics (so `metric_for_best_model` may name it) and
+prints the first few completions.
+"""
+
+from typing import Any
+
+from datasets import Dataset
+from transformers import PreTrainedTokenizerBase, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from arith_hf import notation, solver
+
+
+class Samples(TrainerCallback):
+    """Answers the held-out `rows` (columns `prompt` and `answer` or `completion`) at each evaluation of `trainer`.
+
+    `max_new_tokens` None: what the longest right completion takes.
+    """
+
+    def __init__(self, trainer: Trainer, rows: Dataset, num_printed: int, max_new_tokens: int | None = None) -> None:
+        self.trainer, self.num_printed = trainer, num_printed
+        self.prompts = list(rows["prompt"])
+        self.answers = list(rows["answer"] if "answer" in rows.column_names else map(read, rows["completion"]))
+        self.max_new_tokens = max_new_tokens or longest(trainer.processing_class, rows["completion"])
+
+    def on_evaluate(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        model = self.trainer.accelerator.unwrap_model(self.trainer.model)
+        was_training = model.training
+        completions = solver.generate(
+            model,
+            self.trainer.processing_class,
+            self.prompts,
+            batch_size=max(len(self.prompts), 1),
+            max_new_tokens=self.max_new_tokens,
+        )
+        model.train(was_training)
+        said = [notation.read_answer(one.text) if one.finished else None for one in completions]
+        right = [str(mine) == str(answer) for mine, answer in zip(said, self.answers, strict=True)]
+        score = {"eval_exact_match": round(sum(right) / max(len(right), 1), 4)}
+        if metrics is not None:
+            metrics.update(score)
+        self.trainer.log(dict(score))
+        if state.is_world_process_zero:
+            self.show(completions, said)
+
+    def show(self, completions: list[solver.Completion], said: list[int | str | None]) -> None:
+        """One line a sample: problem, what was said, what is right, and the working on one line."""
+        shown = zip(self.prompts, completions, said, self.answers, strict=True)
+        for prompt, completion, mine, answer in list(shown)[: self.num_printed]:
+            verdict = "right" if str(mine) == str(answer) else f"wrong, it is {answer}"
+            working = " / ".join(completion.text.split("\n"))
+            print(f"  {prompt.strip()} -> {mine} ({verdict})  {working[:160]}", flush=True)
+
+
+def read(completion: str) -> str:
+    return str(notation.read_answer(completion))
+
+
+def longest(model_tokenizer: PreTrainedTokenizerBase, completions: list[str]) -> int:
+    """Tokens of the longest completion, its end token included."""
+    return max(len(ids) for ids in model_tokenizer(list(completions), add_special_tokens=False)["input_ids"]) + 1

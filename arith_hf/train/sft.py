@@ -1,0 +1,66 @@
+"""Supervised fine-tuning on prompt and completion with TRL's `SFTTrainer`: in full, or with LoRA (`use_peft: true`).
+
+May not know how a completion is written. The loss is on the completion and its end token; LoRA leaves `adapter/` beside
+the merged model.
+
+    accelerate launch --config_file recipes/accelerate/cpu.yaml -m arith_hf sft --config recipes/M/sft.yaml
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from peft import PeftModel
+from trl import ModelConfig, SFTConfig, SFTTrainer, get_peft_config
+
+from arith_hf import checkpoint, files, recipe
+from arith_hf.train import data, stage
+from arith_hf.train.samples import Samples
+
+
+@dataclass
+class SftArguments(stage.StageArguments):
+    """Keys of ours for fine-tuning; all others are `SFTConfig`'s and TRL `ModelConfig`'s."""
+
+    _argument_group_name = "sft"
+
+
+def main(argv: list[str]) -> None:
+    own, training, model_config = recipe.read((SftArguments, SFTConfig, ModelConfig), argv, "sft")
+    model, model_tokenizer = checkpoint.load(model_config.model_name_or_path)
+    data.check_tokenizer(model_tokenizer, own.dataset_name)
+    splits = data.load(own.dataset_name, "sft", ["prompt", "completion"])
+    with training.main_process_first():
+        train, validation = (
+            data.fit(rows, model_tokenizer, training.max_length, own.overlong, training.dataset_num_proc)
+            for rows in splits
+        )
+    run = stage.begin(
+        "sft", argv, (own, training, model_config), training, model_tokenizer, model_config.model_name_or_path
+    )
+    trainer = SFTTrainer(
+        model=model,
+        args=training,
+        train_dataset=train.select_columns(["prompt", "completion"]),
+        eval_dataset=validation.select_columns(["prompt", "completion"]),
+        processing_class=model_tokenizer,
+        peft_config=get_peft_config(model_config),
+    )
+    if own.num_eval_generations:
+        prompts = validation.select(range(min(own.num_eval_generations, len(validation))))
+        trainer.add_callback(Samples(trainer, prompts, own.num_sample_generations))
+    stage.run(trainer, run)
+    if model_config.use_peft:
+        merge(trainer, run)
+    stage.finish(trainer, run)
+
+
+def merge(trainer: SFTTrainer, run: stage.Run) -> None:
+    """Save the adapter with its tokenizer and provenance, then fold it into the model that the stage will save."""
+    adapted = trainer.accelerator.unwrap_model(trainer.model)
+    assert isinstance(adapted, PeftModel)
+    adapter = Path(run.output_dir, "adapter")
+    if trainer.is_world_process_zero():
+        adapted.save_pretrained(adapter)
+        trainer.processing_class.save_pretrained(adapter)
+        files.write_json(adapter / "provenance.json", run.provenance)
+    trainer.model = trainer.model_wrapped = adapted.merge_and_unload()
