@@ -1,0 +1,141 @@
+"""The shape of the model: the fields of its `config.json`, and shapes by name.
+
+May not import anything of ours, nor its parent package: this file is copied into every checkpoint.
+"""
+
+import dataclasses
+import difflib
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from huggingface_hub.dataclasses import strict
+from huggingface_hub.errors import StrictDataclassError
+from transformers import LlamaConfig, PreTrainedConfig, Qwen3Config
+
+# Parameters without the vocabulary: 0.03 M, 0.2 M, 0.8 M, 4.7 M, 6.3 M, 25 M. The width of the MLP is 8/3 of the
+# model's, as three matrices of that width cost what two of 4 widths do; `seed` is the shape that its document asks for.
+SIZES: dict[str, dict[str, int]] = {
+    "tiny": {"hidden_size": 32, "intermediate_size": 88, "num_hidden_layers": 2, "num_attention_heads": 2},
+    "mini": {"hidden_size": 64, "intermediate_size": 176, "num_hidden_layers": 4, "num_attention_heads": 2},
+    "small": {"hidden_size": 128, "intermediate_size": 344, "num_hidden_layers": 4, "num_attention_heads": 4},
+    "medium": {"hidden_size": 256, "intermediate_size": 688, "num_hidden_layers": 6, "num_attention_heads": 8},
+    "seed": {"hidden_size": 256, "intermediate_size": 1024, "num_hidden_layers": 6, "num_attention_heads": 8},
+    "large": {"hidden_size": 512, "intermediate_size": 1376, "num_hidden_layers": 8, "num_attention_heads": 8},
+}
+
+
+@strict
+class ArithConfig(PreTrainedConfig):
+    """Names, meanings and defaults of `LlamaConfig`; the fields below `# Ours` are not Llama's.
+
+    position_embedding: `rotary`, `learned` (absolute, at most `max_position_embeddings` of them) or `none`.
+    qk_norm: RMSNorm on the queries and keys of each head, as Qwen3 has.
+    hidden_dropout: on the embeddings and on what each attention and MLP adds to the residual stream.
+    zero_init_output: `o_proj` and `down_proj` start at zero, so that each layer starts as the identity.
+    tokenizer_fingerprint: of the tokenizer whose ids the weights were trained on.
+    """
+
+    model_type = "arith"
+    keys_to_ignore_at_inference = ["past_key_values"]  # noqa: RUF012
+    base_model_tp_plan = {  # noqa: RUF012
+        "layers.*.self_attn.q_proj": "colwise",
+        "layers.*.self_attn.k_proj": "colwise",
+        "layers.*.self_attn.v_proj": "colwise",
+        "layers.*.self_attn.o_proj": "rowwise",
+        "layers.*.mlp.gate_proj": "colwise",
+        "layers.*.mlp.up_proj": "colwise",
+        "layers.*.mlp.down_proj": "rowwise",
+    }
+
+    vocab_size: int = 64
+    hidden_size: int = 128
+    intermediate_size: int = 344
+    num_hidden_layers: int = 4
+    num_attention_heads: int = 4
+    num_key_value_heads: int | None = None
+    head_dim: int | None = None
+    max_position_embeddings: int = 2048
+    initializer_range: float = 0.02
+    rms_norm_eps: float = 1e-6
+    use_cache: bool = True
+    pad_token_id: int | None = None
+    bos_token_id: int | None = None
+    eos_token_id: int | list[int] | None = None
+    tie_word_embeddings: bool = True
+    rope_parameters: dict[str, Any] | None = None
+    attention_dropout: float | int = 0.0
+
+    # Ours
+    position_embedding: Literal["rotary", "learned", "none"] = "rotary"
+    qk_norm: bool = False
+    hidden_dropout: float | int = 0.0
+    zero_init_output: bool = False
+    tokenizer_fingerprint: str | None = None
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        if self.num_key_value_heads is None:
+            self.num_key_value_heads = self.num_attention_heads
+        if self.head_dim is None:
+            self.head_dim = self.hidden_size // max(self.num_attention_heads, 1)
+        super().__post_init__(**kwargs)
+
+    def validate_architecture(self) -> None:
+        """Called by `@strict`: what the fields must hold together."""
+        shape = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
+        for name in (*shape, "num_key_value_heads", "head_dim", "max_position_embeddings"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"need {name} >= 1, got {getattr(self, name)}")
+        if self.hidden_size % self.num_attention_heads:
+            raise ValueError(
+                f"need hidden_size to be a multiple of num_attention_heads, "
+                f"got {self.hidden_size} and {self.num_attention_heads}"
+            )
+        if self.num_attention_heads % self.num_key_value_heads:
+            raise ValueError(
+                f"need num_attention_heads to be a multiple of num_key_value_heads, "
+                f"got {self.num_attention_heads} and {self.num_key_value_heads}"
+            )
+        if self.position_embedding == "rotary" and self.head_dim % 2:
+            raise ValueError(f"need an even head_dim for rotary positions, got {self.head_dim}")
+        if self.rope_parameters and self.rope_parameters.get("rope_type", "default") != "default":
+            raise ValueError(f"need rope_type default, got {self.rope_parameters['rope_type']}")
+        for name in ("hidden_dropout", "attention_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"need 0 <= {name} < 1, got {getattr(self, name)}")
+
+    @classmethod
+    def from_size(cls, size: str, **fields: Any) -> "ArithConfig":
+        """A shape by name with any field overridden; ValueError where a name or a value is wrong."""
+        if size not in SIZES:
+            raise ValueError(f"no size `{size}`{nearest(size, SIZES)} The sizes are {', '.join(SIZES)}.")
+        known = {field.name for field in dataclasses.fields(cls)}
+        for name in fields:
+            if name not in known:
+                raise ValueError(f"the model has no field `{name}`{nearest(name, known)}")
+        try:
+            return cls(**{**SIZES[size], **fields})
+        except StrictDataclassError as error:
+            raise ValueError(" ".join(str(error.__cause__ or error).split())) from error
+
+    def to_stock(self) -> PreTrainedConfig:
+        """The configuration of the stock architecture with the same weights and logits: Llama's, or Qwen3's.
+
+        ValueError where there is none: learned or no positions.
+        """
+        if self.position_embedding != "rotary":
+            raise ValueError(
+                f"no stock architecture has position_embedding: {self.position_embedding}; need rotary, "
+                f"so train a model with position_embedding: rotary"
+            )
+        stock = Qwen3Config if self.qk_norm else LlamaConfig
+        shared = {field.name for field in dataclasses.fields(stock)} & {
+            field.name for field in dataclasses.fields(self)
+        }
+        fields = {name: getattr(self, name) for name in shared - {"architectures", "transformers_version"}}
+        return stock(**fields, architectures=["Qwen3ForCausalLM" if self.qk_norm else "LlamaForCausalLM"])
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`: did you mean ...?` with the closest of `known`, or a full stop where none is close."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f": did you mean `{close[0]}`?" if close else "."
