@@ -27,7 +27,9 @@ def load(dataset_name: str, part: str, columns: Sequence[str]) -> tuple[Dataset,
         halves = rows.train_test_split(test_size=min(1000, max(1, len(rows) // 20)), seed=0)
         return halves["train"], halves["test"]
     if not (path / "manifest.json").is_file():
-        raise FileNotFoundError(f"no finished corpus at {path}: run `make corpus MODEL={path.name}`, or name a JSONL file")
+        raise FileNotFoundError(
+            f"no finished corpus at {path}: run `make corpus MODEL={path.name}`, or name a JSONL file"
+        )
     return read(path / part / "train.jsonl", columns), read(path / part / "validation.jsonl", columns)
 
 
@@ -67,7 +69,10 @@ def check_tokenizer(model_tokenizer: PreTrainedTokenizerBase, dataset_name: str)
         if signed is None:
             raise ValueError(f"{manifest} is not signed by a tokenizer: run `make tokenizer MODEL={model}`")
         tokenizer.require(
-            model_tokenizer, signed, where=str(manifest), repair=f"make clean MODEL={model} && make pipeline MODEL={model}"
+            model_tokenizer,
+            signed,
+            where=str(manifest),
+            repair=f"make clean MODEL={model} && make pipeline MODEL={model}",
         )
 
 

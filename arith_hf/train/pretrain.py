@@ -18,7 +18,7 @@ from trl import pack_dataset
 from arith_hf import checkpoint, recipe, tokenizer
 from arith_hf.model import ArithConfig, ArithForCausalLM
 from arith_hf.train import data, stage
-from arith_hf.train.muon import Muon
+from arith_hf.train.muon import MuonFactory
 from arith_hf.train.samples import Samples
 
 
@@ -36,7 +36,8 @@ class PretrainArguments(stage.StageArguments):
     max_length: int = field(default=512, metadata={"help": "Tokens in a block."})
     dataset_num_proc: int | None = field(default=None, metadata={"help": "Processes that tokenize."})
     optimizer: str = field(
-        default="trainer", metadata={"help": "`trainer` (what `optim` says) or `muon` (hidden matrices; AdamW the rest)."}
+        default="trainer",
+        metadata={"help": "`trainer` (what `optim` says) or `muon` (hidden matrices; AdamW the rest)."},
     )
     muon_learning_rate: float = field(default=0.01, metadata={"help": "Peak rate of the hidden matrices under muon."})
 
@@ -90,7 +91,9 @@ def new_model(own: PretrainArguments, model_tokenizer: PreTrainedTokenizerBase) 
     try:
         overrides = json.loads(own.config_overrides or "{}")
     except json.JSONDecodeError as error:
-        raise ValueError(f"config_overrides: need JSON such as {{hidden_size: 160}}, got {own.config_overrides}") from error
+        raise ValueError(
+            f"config_overrides: need JSON such as {{hidden_size: 160}}, got {own.config_overrides}"
+        ) from error
     config = ArithConfig.from_size(
         own.size,
         vocab_size=len(model_tokenizer),
@@ -102,6 +105,15 @@ def new_model(own: PretrainArguments, model_tokenizer: PreTrainedTokenizerBase) 
     )
     config._attn_implementation = own.attn_implementation
     return ArithForCausalLM(config)
+
+
+def muon(own: PretrainArguments, training: TrainingArguments) -> tuple[type, dict[str, Any]] | None:
+    """What `Trainer` takes for an optimizer of ours; None leaves the choice to `optim`."""
+    if own.optimizer == "trainer":
+        return None
+    betas = (training.adam_beta1, training.adam_beta2)
+    rates = {"lr": training.learning_rate, "muon_lr": own.muon_learning_rate}
+    return MuonFactory, {**rates, "betas": betas, "weight_decay": training.weight_decay}
 
 
 def main(argv: list[str]) -> None:
@@ -124,7 +136,6 @@ def main(argv: list[str]) -> None:
             for rows in (train, validation)
         )
     training.remove_unused_columns = False  # the collator reads `seq_lengths`, which no model takes
-    muon = (Muon, {"lr": training.learning_rate, "muon_lr": own.muon_learning_rate}) if own.optimizer == "muon" else None
     trainer = Trainer(
         model=new_model(own, model_tokenizer),
         args=training,
@@ -132,7 +143,7 @@ def main(argv: list[str]) -> None:
         train_dataset=train,
         eval_dataset=validation,
         processing_class=model_tokenizer,
-        optimizer_cls_and_kwargs=muon,
+        optimizer_cls_and_kwargs=muon(own, training),
     )
     if prompts is not None:
         trainer.add_callback(Samples(trainer, prompts, own.num_sample_generations))

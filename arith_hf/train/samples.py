@@ -7,7 +7,14 @@ prints the first few completions.
 from typing import Any
 
 from datasets import Dataset
-from transformers import PreTrainedTokenizerBase, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import (
+    PreTrainedTokenizerBase,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 
 from arith_hf import notation, solver
 

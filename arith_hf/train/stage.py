@@ -192,4 +192,3 @@ def commit() -> str | None:
     """The git commit of the working tree (None outside one)."""
     done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
     return done.stdout.strip() or None
-
