@@ -41,7 +41,8 @@ def check(training: GRPOConfig) -> None:
     period = training.steps_per_generation * training.num_iterations
     if training.save_strategy == "steps" and training.save_steps % period:
         raise ValueError(
-            f"save_steps: need a multiple of steps_per_generation x num_iterations ({period}), got {training.save_steps}"
+            f"save_steps: need a multiple of steps_per_generation x num_iterations ({period}), "
+            f"got {training.save_steps}"
         )
 
 

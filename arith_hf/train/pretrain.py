@@ -1,7 +1,7 @@
 """Pretraining: a new model learns packed text with HF `Trainer`.
 
-May not know what the text means. Fixed blocks of `max_length` tokens hold whole documents; positions restart at each, so
-that no document attends to another.
+May not know what the text means. Fixed blocks of `max_length` tokens hold whole documents; positions restart at each,
+so that no document attends to another.
 
     accelerate launch --config_file recipes/accelerate/cpu.yaml -m arith_hf pretrain --config recipes/M/pretrain.yaml
 """
@@ -77,7 +77,7 @@ def pack(
     """Blocks of at most `max_length` tokens made of whole documents, each with its end token (TRL's best fit)."""
     end = model_tokenizer.eos_token_id
     ids = rows.map(
-        lambda batch: {"input_ids": [row + [end] for row in model_tokenizer(batch["text"])["input_ids"]]},
+        lambda batch: {"input_ids": [[*row, end] for row in model_tokenizer(batch["text"])["input_ids"]]},
         batched=True,
         remove_columns=rows.column_names,
         num_proc=num_proc,

@@ -1,0 +1,35 @@
+import pytest
+
+from arith_hf import files
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    files.write_jsonl(path, [{"a": 1}])
+
+    def rows():
+        yield {"a": 2}
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        files.write_jsonl(path, rows())
+    assert list(files.read_jsonl(path)) == [{"a": 1}]
+    assert [one.name for one in tmp_path.iterdir()] == ["rows.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"), [(b"{", "not a JSON object"), (b"[1]", "need a JSON object, got list"), (b'{"a": "\xff"}', "broken")]
+)
+def test_a_broken_line_is_named(tmp_path, line, said):
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b'{"a": 1}\n\n' + line + b"\n")
+    with pytest.raises(ValueError, match=said) as error:
+        list(files.read_jsonl(path))
+    assert f"{path}:3" in str(error.value)
+
+
+def test_broken_json_is_named_with_its_place(tmp_path):
+    path = tmp_path / "one.json"
+    path.write_text('{\n "a": }')
+    with pytest.raises(ValueError, match=r"one\.json:2:7"):
+        files.read_json(path)
