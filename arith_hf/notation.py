@@ -135,3 +135,16 @@ def read_steps(completion: str) -> list[Step]:
         steps.append(Step(int(match[2]), match[3], int(match[4]), int(match[5]), match[6]))
         place = match.end()
     return steps
+
+
+def posed(text: str) -> list[str]:
+    """The problems that a trace, segment or drill poses: its own, the one it goes on from, or each of its facts.
+
+    >>> posed("Evaluate: 5 + 3\\n<think>"), posed("\\nExpression now: 7 - 4\\nStep 2: 7 - 4 = 3")
+    (['5 + 3'], ['7 - 4'])
+    """
+    head, _, rest = text.lstrip("\n").partition("\n")
+    for mark in (HEAD, NOW):
+        if head.startswith(mark):
+            return [head.removeprefix(mark)]
+    return [line.partition(": ")[2].partition(" = ")[0] for line in (head, *rest.splitlines())]

@@ -1,0 +1,93 @@
+"""The corpus stage: a recipe in, a folder of problems and workings out.
+
+May not know any tokenizer, model or trainer. The manifest is removed first and written last, so that a folder with a
+manifest is a finished corpus.
+
+    arith-hf corpus --config recipes/expression/corpus.yaml
+"""
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from arith_hf import files, recipe
+from arith_hf.corpus import card, census, draw
+from arith_hf.corpus.arguments import CorpusArguments
+
+FOLDERS = ("pretrain", "sft", "prompts", "test", "harder")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Read the recipe, write the corpus, print what was written."""
+    (arguments,) = recipe.read((CorpusArguments,), argv or [], verb="corpus")
+    started = time.perf_counter()
+    manifest = build(arguments)
+    show(arguments.output_dir, manifest, time.perf_counter() - started)
+    return 0
+
+
+def build(arguments: CorpusArguments) -> dict[str, Any]:
+    """Write every file of a corpus, the manifest last, and return the manifest."""
+    if not arguments.output_dir:
+        raise ValueError("need output_dir, the folder to write, such as --output_dir data/expression")
+    folder = Path(arguments.output_dir)
+    clear(folder)
+    names = []
+    for name, rows in draw.parts(arguments):
+        files.write_jsonl(folder / name, rows)
+        names.append(name)
+    # Neither the place nor the number of workers changes what is in the files.
+    said = {k: v for k, v in dataclasses.asdict(arguments).items() if k not in ("output_dir", "num_proc")}
+    manifest = {
+        "task": arguments.task,
+        "seed": arguments.seed,
+        "recipe": said,
+        **census.take(folder, sorted(names, key=place), arguments.task),
+        "tokenizer_fingerprint": None,  # until the tokenizer stage signs it
+    }
+    if any(manifest["overlap"].values()):
+        raise RuntimeError(f"splits share problems, which must not be: {manifest['overlap']}; {folder} is not finished")
+    files.write_text(folder / "README.md", card.write(folder.resolve().name, arguments.output_dir, manifest))
+    files.write_json(folder / "manifest.json", manifest)
+    return manifest
+
+
+def clear(folder: Path) -> None:
+    """Remove the manifest first, then every file that an earlier recipe may have left."""
+    (folder / "manifest.json").unlink(missing_ok=True)
+    for part in FOLDERS:
+        for old in (folder / part).glob("*.jsonl"):
+            old.unlink()
+
+
+def place(name: str) -> tuple[int, int, str]:
+    """Order of a file in the manifest: by folder, training rows before validation rows."""
+    part, file = name.split("/")
+    return FOLDERS.index(part), file != "train.jsonl", file
+
+
+def show(folder: str, manifest: dict[str, Any], seconds: float) -> None:
+    """The closing table: rows, distinct problems, kinds and depths of each file, and the overlaps."""
+    table = Table("file", "rows", "distinct", "malformed", "contents", title=f"{folder} in {seconds:.1f} s")
+    table.columns[0].no_wrap = True
+    for column in table.columns[1:4]:
+        column.justify = "right"
+    for name, counts in manifest["files"].items():
+        cells = (counts["rows"], counts["distinct"], counts.get("invalid", ""))
+        table.add_row(name, *map(str, cells), contents(counts))
+    console = Console()
+    console.print(table)
+    shared = ", ".join(f"{pair} {count}" for pair, count in manifest["overlap"].items())
+    console.print(f"Problems shared between splits: {shared}.")
+
+
+def contents(counts: dict[str, Any]) -> str:
+    """Shares of a file's sources, or of the depths of its valid problems, in percent."""
+    shares = counts.get("sources") or counts["levels"]
+    listed = ", ".join(f"{what}: {100 * rows / counts['rows']:.0f}" for what, rows in shares.items())
+    return listed and ("" if "sources" in counts else "depth ") + listed + " %"

@@ -1,0 +1,114 @@
+"""The keys of a corpus recipe, checked before any work.
+
+May not know how a row is drawn or written.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from arith_hf import tasks
+
+MAX_DEPTH = 12  # a tree of depth 12 has a hundred operators on average and may have 4095, all that a working can hold
+
+
+def key(default: Any, help: str) -> Any:
+    """A dataclass field as the recipe reader shows it in `--help`."""
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass
+class CorpusArguments:
+    """What to draw, how much of it, and where to; every refusal is a ValueError of one line."""
+
+    task: str = key("expression", "what the problems are")
+    seed: int = key(0, "draws other training and validation rows; the test sets stay")
+    output_dir: str | None = key(None, "folder to write")
+
+    sampler: str = key("stratified", "`stratified`: depths evenly; `seed`: stop with probability 0.3 at any node")
+    min_depth: int | None = key(None, "least depth; default 1 for `stratified`, 0 (bare numbers) for `seed`")
+    max_depth: int = key(4, "greatest depth of training and test problems")
+    num_range: list[int] = field(
+        default_factory=lambda: [1, 20], metadata={"help": "least and greatest number in a problem"}
+    )
+    invalid_rate: float = key(0.05, "share of malformed problems among whole traces, sft rows and prompts")
+    typed_rate: float = key(0.1, "share of what people type (chains, signs, bare numbers, spare parentheses), likewise")
+
+    num_pretrain: int = key(100_000, "pretraining documents")
+    segment_rate: float = key(0.0, "share of pretraining documents that are a few steps cut from a trace")
+    segment_steps: int = key(2, "most steps in a segment")
+    drill_rate: float = key(0.0, "share of pretraining documents that are single facts")
+    drill_range: int = key(300, "facts have operands from minus this to this, the small ones more often")
+
+    num_sft: int = key(20_000, "prompt and completion rows")
+    num_prompts: int = key(2_000, "prompts for reinforcement")
+    prompts_min_depth: int | None = key(None, "least depth of a prompt; default max_depth")
+    prompts_max_depth: int | None = key(None, "greatest depth of a prompt; default prompts_min_depth")
+    prompts_num_range: list[int] | None = field(
+        default=None, metadata={"help": "numbers of the prompts; default num_range"}
+    )
+    num_validation: int = key(1_000, "validation rows beside each kind of training rows")
+
+    num_test: int = key(1_000, "rows of each test set")
+    num_harder: int = key(1_000, "problems deeper and larger than those trained on")
+    harder_min_depth: int | None = key(None, "least depth of a harder problem; default max_depth + 1")
+    harder_max_depth: int | None = key(None, "greatest depth of a harder problem; default harder_min_depth")
+    harder_num_range: list[int] | None = field(
+        default=None, metadata={"help": "numbers of the harder problems; default up to twice num_range"}
+    )
+
+    num_proc: int = key(2, "worker processes; the rows do not depend on it")
+
+    def __post_init__(self) -> None:
+        task = tasks.get(self.task)
+        if self.sampler not in task.SAMPLERS:
+            raise ValueError(f"unknown sampler {self.sampler!r}: need one of {', '.join(task.SAMPLERS)}")
+        self.fill_in()
+        self.check_amounts()
+        self.check_ranges()
+
+    def fill_in(self) -> None:
+        """Give the keys that follow from others their values."""
+
+        def default(name: str, value: Any) -> None:
+            if getattr(self, name) is None:
+                setattr(self, name, value)
+
+        default("min_depth", 0 if self.sampler == "seed" else 1)
+        default("prompts_min_depth", self.max_depth)
+        default("prompts_max_depth", self.prompts_min_depth)
+        default("prompts_num_range", list(self.num_range))
+        default("harder_min_depth", self.max_depth + 1)
+        default("harder_max_depth", self.harder_min_depth)
+        default("harder_num_range", [*self.num_range[:-1], *(2 * high for high in self.num_range[-1:])])
+
+    def check_amounts(self) -> None:
+        for name in ("num_pretrain", "num_sft", "num_prompts", "num_validation", "num_test", "num_harder"):
+            need(0, name, getattr(self, name))
+        for name in ("segment_steps", "drill_range", "num_proc"):
+            need(1, name, getattr(self, name))
+        if not self.num_pretrain + self.num_sft + self.num_prompts:
+            raise ValueError("need rows to make, got num_pretrain 0, num_sft 0 and num_prompts 0")
+        for one, other in (("invalid_rate", "typed_rate"), ("segment_rate", "drill_rate")):
+            first, second = getattr(self, one), getattr(self, other)
+            if min(first, second) < 0 or first + second > 1:
+                raise ValueError(f"need 0 <= {one}, {other} and {one} + {other} <= 1, got {first} and {second}")
+
+    def check_ranges(self) -> None:
+        for least, greatest, lowest in (
+            ("min_depth", "max_depth", 0),
+            ("prompts_min_depth", "prompts_max_depth", 0),
+            ("harder_min_depth", "harder_max_depth", self.max_depth + 1),
+        ):
+            low, high = getattr(self, least), getattr(self, greatest)
+            if not lowest <= low <= high <= MAX_DEPTH:
+                raise ValueError(f"need {lowest} <= {least} <= {greatest} <= {MAX_DEPTH}, got {low} and {high}")
+        need(1, "max_depth", self.max_depth)
+        for name in ("num_range", "prompts_num_range", "harder_num_range"):
+            numbers = getattr(self, name)
+            if len(numbers) != 2 or numbers[0] > numbers[1]:
+                raise ValueError(f"need {name} to be two integers, the least first, got {numbers}")
+
+
+def need(least: int, name: str, value: int) -> None:
+    if value < least:
+        raise ValueError(f"need {name} >= {least}, got {value}")

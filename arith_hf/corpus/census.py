@@ -1,0 +1,60 @@
+"""What was really written: rows, shares and digests of every file, and the proof that no split leaks.
+
+May not know how the rows were drawn: it reads the files back.
+"""
+
+from collections import Counter
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from arith_hf import files, notation, tasks
+
+
+def take(folder: Path, names: list[str], task: str) -> dict[str, Any]:
+    """`files`: the counts of each; `overlap`: problems (normal forms) that two splits share, over all their files."""
+    forms: dict[str, set[str]] = {"train": set(), "validation": set(), "test": set()}
+    normal: dict[str, str] = {}
+    counts = {}
+    for name in names:
+        found: set[str] = set()
+        counts[name] = count(folder / name, task, normal, found)
+        forms[split_written(name)] |= found
+    pairs = combinations(forms, 2)
+    return {"files": counts, "overlap": {f"{one} and {other}": len(forms[one] & forms[other]) for one, other in pairs}}
+
+
+def split_written(name: str) -> str:
+    """The split that a file belongs to by its place."""
+    return "test" if name.startswith(("test/", "harder/")) else Path(name).stem
+
+
+def count(path: Path, task: str, normal: dict[str, str], found: set[str]) -> dict[str, Any]:
+    """Counts of one file; its problems' normal forms are added to `found`, `normal` remembers those worked out."""
+    of = tasks.get(task)
+    rows = problems = bare = 0
+    kinds: Counter[str] = Counter()
+    levels: Counter[int] = Counter()
+    sources: Counter[str] = Counter()
+    for row in files.read_jsonl(path):
+        rows += 1
+        for expression in notation.posed(row.get("text") or row.get("problem") or row["prompt"]):
+            if expression not in normal:
+                normal[expression] = of.normalise(expression)
+            found.add(normal[expression])
+            problems += 1
+        if "source" in row:
+            sources[row["source"]] += 1
+        if "kind" in row:
+            kinds[row["kind"]] += 1
+            if row["kind"] == "valid":
+                levels[row["level"]] += 1
+                bare += row["level"] == 0
+    counts: dict[str, Any] = {"rows": rows, "sha256": files.sha256(path), "problems": problems, "distinct": len(found)}
+    if sources:
+        counts["sources"] = dict(sorted(sources.items()))
+    if kinds:
+        counts["invalid"] = kinds["invalid"]
+        counts["bare_numbers"] = bare
+        counts["levels"] = {str(level): levels[level] for level in sorted(levels)}
+    return counts
