@@ -105,13 +105,16 @@ def prompts_row(rng: random.Random, split: str, recipe: CorpusArguments) -> Row:
 
 
 def pretrain_row(rng: random.Random, split: str, recipe: CorpusArguments) -> Row:
+    """A text; `ends` says that it is whole, so that a trainer puts its end token behind it (never behind a cut)."""
     share = rng.random()
     if share < recipe.drill_rate:
-        return {"text": drill(rng, split, recipe), "source": "drill"}
-    if share < recipe.drill_rate + recipe.segment_rate:
-        return {"text": segment(rng, split, recipe), "source": "segment"}
-    row = sft_row(rng, split, recipe)
-    return {"text": row["prompt"] + row["completion"], "source": "trace"}
+        text, source = drill(rng, split, recipe), "drill"
+    elif share < recipe.drill_rate + recipe.segment_rate:
+        text, source = segment(rng, split, recipe), "segment"
+    else:
+        row = sft_row(rng, split, recipe)
+        text, source = row["prompt"] + row["completion"], "trace"
+    return {"text": text, "source": source, "ends": notation.read_answer(text) is not None}
 
 
 def segment(rng: random.Random, split: str, recipe: CorpusArguments) -> str:

@@ -74,15 +74,18 @@ class BlockCollator:
 def pack(
     rows: Dataset, model_tokenizer: PreTrainedTokenizerBase, max_length: int, num_proc: int | None = None
 ) -> Dataset:
-    """Blocks of at most `max_length` tokens made of whole documents, each with its end token (TRL's best fit)."""
-    end = model_tokenizer.eos_token_id
-    ids = rows.map(
-        lambda batch: {"input_ids": [[*row, end] for row in model_tokenizer(batch["text"])["input_ids"]]},
-        batched=True,
-        remove_columns=rows.column_names,
-        num_proc=num_proc,
-        desc="Tokenizing",
-    )
+    """Blocks of at most `max_length` tokens made of whole documents (TRL's best fit).
+
+    The end token stands behind each document but those whose column `ends` is false: pieces cut from a longer one.
+    """
+    end = [model_tokenizer.eos_token_id]
+
+    def tokenize(batch: dict[str, list[Any]]) -> dict[str, list[list[int]]]:
+        ends = batch.get("ends", [True] * len(batch["text"]))
+        ids = model_tokenizer(batch["text"])["input_ids"]
+        return {"input_ids": [row + end if whole else row for row, whole in zip(ids, ends, strict=True)]}
+
+    ids = rows.map(tokenize, batched=True, remove_columns=rows.column_names, num_proc=num_proc, desc="Tokenizing")
     return pack_dataset(ids, max_length, strategy="bfd", map_kwargs={"desc": "Packing"})
 
 
