@@ -28,6 +28,7 @@ SIZES: dict[str, dict[str, int]] = {
 class ArithConfig(PreTrainedConfig):
     """Names, meanings and defaults of `LlamaConfig`; the fields below `# Ours` are not Llama's.
 
+    rope_theta: base of the rotary frequencies.
     position_embedding: `rotary`, `learned` (absolute, at most `max_position_embeddings` of them) or `none`.
     qk_norm: RMSNorm on the queries and keys of each head, as Qwen3 has.
     hidden_dropout: on the embeddings and on what each attention and MLP adds to the residual stream.
@@ -52,8 +53,6 @@ class ArithConfig(PreTrainedConfig):
     intermediate_size: int = 344
     num_hidden_layers: int = 4
     num_attention_heads: int = 4
-    num_key_value_heads: int | None = None
-    head_dim: int | None = None
     max_position_embeddings: int = 2048
     initializer_range: float = 0.02
     rms_norm_eps: float = 1e-6
@@ -62,27 +61,24 @@ class ArithConfig(PreTrainedConfig):
     bos_token_id: int | None = None
     eos_token_id: int | list[int] | None = None
     tie_word_embeddings: bool = True
-    rope_parameters: dict[str, Any] | None = None
     attention_dropout: float | int = 0.0
 
     # Ours
+    rope_theta: float | int = 10_000.0
     position_embedding: Literal["rotary", "learned", "none"] = "rotary"
     qk_norm: bool = False
     hidden_dropout: float | int = 0.0
     zero_init_output: bool = False
     tokenizer_fingerprint: str | None = None
 
-    def __post_init__(self, **kwargs: Any) -> None:
-        if self.num_key_value_heads is None:
-            self.num_key_value_heads = self.num_attention_heads
-        if self.head_dim is None:
-            self.head_dim = self.hidden_size // max(self.num_attention_heads, 1)
-        super().__post_init__(**kwargs)
+    @property
+    def head_dim(self) -> int:
+        return self.hidden_size // self.num_attention_heads
 
     def validate_architecture(self) -> None:
         """Called by `@strict`: what the fields must hold together."""
         shape = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
-        for name in (*shape, "num_key_value_heads", "head_dim", "max_position_embeddings"):
+        for name in (*shape, "max_position_embeddings"):
             if getattr(self, name) < 1:
                 raise ValueError(f"need {name} >= 1, got {getattr(self, name)}")
         if self.hidden_size % self.num_attention_heads:
@@ -90,15 +86,8 @@ class ArithConfig(PreTrainedConfig):
                 f"need hidden_size to be a multiple of num_attention_heads, "
                 f"got {self.hidden_size} and {self.num_attention_heads}"
             )
-        if self.num_attention_heads % self.num_key_value_heads:
-            raise ValueError(
-                f"need num_attention_heads to be a multiple of num_key_value_heads, "
-                f"got {self.num_attention_heads} and {self.num_key_value_heads}"
-            )
         if self.position_embedding == "rotary" and self.head_dim % 2:
             raise ValueError(f"need an even head_dim for rotary positions, got {self.head_dim}")
-        if self.rope_parameters and self.rope_parameters.get("rope_type", "default") != "default":
-            raise ValueError(f"need rope_type default, got {self.rope_parameters['rope_type']}")
         for name in ("hidden_dropout", "attention_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"need 0 <= {name} < 1, got {getattr(self, name)}")
@@ -132,7 +121,13 @@ class ArithConfig(PreTrainedConfig):
             field.name for field in dataclasses.fields(self)
         }
         fields = {name: getattr(self, name) for name in shared - {"architectures", "transformers_version"}}
-        return stock(**fields, architectures=["Qwen3ForCausalLM" if self.qk_norm else "LlamaForCausalLM"])
+        return stock(
+            **fields,
+            architectures=["Qwen3ForCausalLM" if self.qk_norm else "LlamaForCausalLM"],
+            num_key_value_heads=self.num_attention_heads,
+            head_dim=self.head_dim,
+            rope_parameters={"rope_type": "default", "rope_theta": float(self.rope_theta)},
+        )
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

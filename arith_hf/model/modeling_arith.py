@@ -4,8 +4,8 @@ May not import anything of ours but the configuration beside it: this file is co
 Parameter names and arithmetic are Llama's, or Qwen3's where `qk_norm` is on, so a stock config.json serves the weights.
 """
 
-# B batch, T tokens of this call, S tokens so far (cache and call), D width, H heads, K key-value heads, C width of a
-# head, V vocabulary
+# B batch, T tokens of this call, S tokens so far (cache and call), D width, H heads, C width of a head,
+# V vocabulary
 
 from collections.abc import Callable
 from typing import Any
@@ -41,7 +41,7 @@ class ArithRMSNorm(nn.Module):
 def rotary_angles(config: ArithConfig, position_ids: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Cosines and sines of the rotation at each position, each (B, 1, T, C)."""
     exponents = torch.arange(0, config.head_dim, 2, dtype=torch.float, device=position_ids.device) / config.head_dim
-    frequencies = 1.0 / (config.rope_parameters["rope_theta"] ** exponents)  # (C/2)
+    frequencies = 1.0 / (config.rope_theta**exponents)  # (C/2)
     angles = position_ids[:, None, :, None].float() * frequencies
     angles = torch.cat((angles, angles), dim=-1)  # (B, 1, T, C)
     return angles.cos().to(dtype), angles.sin().to(dtype)
@@ -75,8 +75,6 @@ def eager_attention(
     **_: Any,
 ) -> tuple[Tensor, Tensor]:
     """Attention written out: the only one that can return its weights, here (B, H, T, S)."""
-    key = key.repeat_interleave(module.num_key_value_groups, dim=1)  # (B, H, S, C)
-    value = value.repeat_interleave(module.num_key_value_groups, dim=1)
     scores = query @ key.transpose(2, 3) * scaling
     if attention_mask is not None:
         scores = scores + attention_mask
@@ -92,12 +90,10 @@ class ArithAttention(nn.Module):
         super().__init__()
         self.config, self.layer_idx = config, layer_idx
         self.head_dim = config.head_dim
-        self.num_key_value_groups = config.num_attention_heads // config.num_key_value_heads
-        heads, kv_heads = config.num_attention_heads * self.head_dim, config.num_key_value_heads * self.head_dim
-        self.q_proj = nn.Linear(config.hidden_size, heads, bias=False)
-        self.k_proj = nn.Linear(config.hidden_size, kv_heads, bias=False)
-        self.v_proj = nn.Linear(config.hidden_size, kv_heads, bias=False)
-        self.o_proj = nn.Linear(heads, config.hidden_size, bias=False)
+        self.q_proj = nn.Linear(config.hidden_size, config.hidden_size, bias=False)
+        self.k_proj = nn.Linear(config.hidden_size, config.hidden_size, bias=False)
+        self.v_proj = nn.Linear(config.hidden_size, config.hidden_size, bias=False)
+        self.o_proj = nn.Linear(config.hidden_size, config.hidden_size, bias=False)
         if config.qk_norm:
             self.q_norm = ArithRMSNorm(self.head_dim, config.rms_norm_eps)
             self.k_norm = ArithRMSNorm(self.head_dim, config.rms_norm_eps)
@@ -114,11 +110,11 @@ class ArithAttention(nn.Module):
         query, key, value = self.q_proj(x).view(shape), self.k_proj(x).view(shape), self.v_proj(x).view(shape)
         if self.config.qk_norm:
             query, key = self.q_norm(query), self.k_norm(key)
-        query, key, value = query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)  # (B, H or K, T, C)
+        query, key, value = query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)  # (B, H, T, C)
         if angles is not None:
             query, key = rotate(query, *angles), rotate(key, *angles)
         if past_key_values is not None:
-            key, value = past_key_values.update(key, value, self.layer_idx)  # (B, K, S, C)
+            key, value = past_key_values.update(key, value, self.layer_idx)  # (B, H, S, C)
         attend: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention)
         dropout = self.config.attention_dropout if self.training else 0.0
         output, weights = attend(
@@ -142,7 +138,7 @@ class ArithDecoderLayer(GradientCheckpointingLayer):
 
 
 class ArithPreTrainedModel(PreTrainedModel):
-    config_class = ArithConfig
+    config: ArithConfig
     base_model_prefix = "model"
     supports_gradient_checkpointing = True
     _no_split_modules = ["ArithDecoderLayer"]  # noqa: RUF012
