@@ -130,7 +130,7 @@ def read_answer(completion: str) -> Answer | None:
 def read_steps(completion: str) -> list[Step]:
     """The steps of a working up to the first line that is not in the form or not in sequence."""
     steps: list[Step] = []
-    place = completion.find(THINK) + len(THINK)
+    place = completion.index(THINK) + len(THINK) if THINK in completion else len(completion)
     while (match := STEP.match(completion, place)) and int(match[1]) == len(steps) + 1:
         steps.append(Step(int(match[2]), match[3], int(match[4]), int(match[5]), match[6]))
         place = match.end()

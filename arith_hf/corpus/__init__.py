@@ -52,7 +52,7 @@ def build(arguments: CorpusArguments) -> dict[str, Any]:
     }
     if any(manifest["overlap"].values()):
         raise RuntimeError(f"splits share problems, which must not be: {manifest['overlap']}; {folder} is not finished")
-    files.write_text(folder / "README.md", card.write(folder.resolve().name, arguments.output_dir, manifest))
+    files.write_text(folder / "README.md", card.write(folder.resolve().name, manifest))
     files.write_json(folder / "manifest.json", manifest)
     return manifest
 

@@ -17,7 +17,7 @@ workers. Read it with
 ```python
 from datasets import load_dataset
 
-rows = load_dataset("{folder}", "{config}", split="{split}")
+rows = load_dataset("data/{name}", "{config}", split="{split}")
 ```
 
 | file | rows | distinct problems | malformed | bare numbers | sha256 |
@@ -54,7 +54,7 @@ that the scores of models trained with different seeds compare; they do depend o
 """
 
 
-def write(name: str, folder: str, manifest: dict[str, Any]) -> str:
+def write(name: str, manifest: dict[str, Any]) -> str:
     """The text of the card, its YAML head included."""
     names = list(manifest["files"])
     head = {
@@ -67,7 +67,6 @@ def write(name: str, folder: str, manifest: dict[str, Any]) -> str:
     config, split = first.removesuffix(".jsonl").split("/")
     body = TEXT.format(
         name=name,
-        folder=folder,
         task=manifest["task"],
         config=config,
         split=split,

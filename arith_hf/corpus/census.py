@@ -8,6 +8,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from datasets.utils import tqdm
+
 from arith_hf import files, notation, tasks
 
 
@@ -36,7 +38,7 @@ def count(path: Path, task: str, normal: dict[str, str], found: set[str]) -> dic
     kinds: Counter[str] = Counter()
     levels: Counter[int] = Counter()
     sources: Counter[str] = Counter()
-    for row in files.read_jsonl(path):
+    for row in tqdm(files.read_jsonl(path), desc=f"Checking {path.parent.name}/{path.stem}", unit=" rows"):
         rows += 1
         for expression in notation.posed(row.get("text") or row.get("problem") or row["prompt"]):
             if expression not in normal:
