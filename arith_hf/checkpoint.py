@@ -1,0 +1,283 @@
+"""A checkpoint folder: loaded with everything checked, merged with its adapter, exported to a stock architecture.
+
+May not know what the model is for. Takes full checkpoints, LoRA adapters and merged models of any architecture that
+transformers knows, and ours; safetensors only, and no code from the folder is ever run.
+
+    arith-hf merge --checkpoint ADAPTER --output_dir DIR
+    arith-hf export --checkpoint DIR --output_dir DIR
+"""
+
+import argparse
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from peft import PeftModel
+from safetensors import SafetensorError, safe_open
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+
+import arith_hf.model  # noqa: F401  (makes the Auto classes know `model_type: arith`)
+from arith_hf import __version__, files, tokenizer
+
+ADAPTER = "adapter_config.json"
+
+
+class Arguments(argparse.ArgumentParser):
+    """A parser for the verbs without a recipe: it raises ValueError instead of exiting."""
+
+    def __init__(self, prog: str, description: str) -> None:
+        super().__init__(prog=prog, description=description, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"{message} (see {self.prog} --help)")
+
+
+# Loading
+
+
+def load(path: str | Path) -> tuple[Any, PreTrainedTokenizerBase]:
+    """Model (on the processor, in evaluation mode) and tokenizer of a full checkpoint, an adapter or a merged model.
+
+    ValueError or FileNotFoundError says what is missing, unfinished, broken or foreign, before any weight is read where
+    that can be known.
+    """
+    path = check(Path(path))
+    if not is_adapter(path):
+        check_weights(path, "model")
+        model_tokenizer = load_tokenizer(path)
+        model = load_model(path)
+    else:
+        check_weights(path, "adapter_model")
+        base = base_of(path)
+        model_tokenizer = load_tokenizer(path if has_tokenizer(path) else base)
+        model, _ = load(base)
+        check_fingerprint(model_tokenizer, recorded_fingerprint(base), base, f"train {path} again on its base")
+        check_fingerprint(model_tokenizer, recorded_fingerprint(path), path, f"train {path} again on its base")
+        model = PeftModel.from_pretrained(model, path)
+    rows = model.get_input_embeddings().num_embeddings
+    if len(model_tokenizer) > rows:
+        raise ValueError(
+            f"{path}: the tokenizer has {len(model_tokenizer)} tokens but the model knows {rows}: they are not a pair"
+        )
+    return model.eval(), model_tokenizer
+
+
+def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of a checkpoint or tokenizer folder; ValueError where it is not the one that was recorded."""
+    path = check(Path(path))
+    if not has_tokenizer(path):
+        raise FileNotFoundError(f"no tokenizer in {path}: {remedy(path)}")
+    try:
+        found = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+    except Exception as error:  # the Rust reader raises bare Exception
+        raise ValueError(f"{path}: cannot read the tokenizer ({one_line(error)}): {remedy(path)}") from error
+    check_fingerprint(found, recorded_fingerprint(path), path, remedy(path))
+    return found
+
+
+def load_model(path: Path) -> Any:
+    """The weights in the class that config.json names; ValueError where they do not fill it exactly."""
+    try:
+        config = AutoConfig.from_pretrained(path, trust_remote_code=False)
+        model, found = AutoModelForCausalLM.from_pretrained(
+            path, config=config, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+        )
+    except (ValueError, RuntimeError, OSError, KeyError) as error:
+        raise ValueError(f"{path}: cannot load the model: {one_line(error)}") from error
+    wrong = {kind: sorted(found[kind])[:3] for kind in ("missing_keys", "unexpected_keys") if found.get(kind)}
+    if wrong:
+        raise ValueError(f"{path}: config.json and the weights do not belong together: {wrong}")
+    return model
+
+
+def check(path: Path) -> Path:
+    """The folder, if it exists and is not the work of a stage that did not end."""
+    if path.is_file():
+        raise NotADirectoryError(f"need a checkpoint folder, got the file {path}: did you mean {path.parent}?")
+    if not path.is_dir():
+        raise FileNotFoundError(f"no checkpoint at {path}: {remedy(path)}")
+    if (path / "recipe.yaml").exists() and not (path / "metrics.json").exists():
+        raise ValueError(f"{path} is unfinished (it has recipe.yaml but no metrics.json): {remedy(path)}")
+    return path
+
+
+def check_weights(path: Path, stem: str) -> None:
+    """ValueError that names the weight file which is missing, a pickle, or cut short."""
+    needed = ["adapter_config.json" if stem == "adapter_model" else "config.json"]
+    shards = sorted(path.glob(f"{stem}*.safetensors"))
+    if index := sorted(path.glob(f"{stem}.safetensors.index.json")):
+        shards = [path / name for name in sorted(set(files.read_json(index[0])["weight_map"].values()))]
+    needed += [shard.name for shard in shards] or [f"{stem}.safetensors"]
+    pickles = sorted(one.name for one in path.glob("*.bin") if not shards)
+    if pickles:
+        raise ValueError(f"{path}: need safetensors, got the pickle {pickles[0]}, which may run code: convert it")
+    if absent := [name for name in needed if not (path / name).is_file()]:
+        raise FileNotFoundError(f"no weights in {path} ({', '.join(absent)} missing): {remedy(path)}")
+    for shard in shards:
+        try:
+            with safe_open(shard, framework="pt") as opened:
+                opened.keys()
+        except (SafetensorError, OSError) as error:
+            raise ValueError(f"{shard} is broken or cut short ({one_line(error)}): {remedy(path)}") from error
+
+
+def recorded_fingerprint(path: Path) -> str | None:
+    """The fingerprint that a checkpoint was trained with, from provenance.json or config.json; None if none is there.
+
+    A tokenizer folder of ours records it in metrics.json.
+    """
+    for name in ("provenance.json", "config.json", "metrics.json"):
+        content = files.read_json(path / name) if (path / name).is_file() else {}
+        for key in ("tokenizer_fingerprint", "fingerprint"):
+            if isinstance(content.get(key), str):
+                return str(content[key])
+    return None
+
+
+def check_fingerprint(found: PreTrainedTokenizerBase, recorded: str | None, path: Path, repair: str) -> None:
+    if recorded is not None:
+        tokenizer.require(found, recorded, str(path), repair)
+
+
+def is_adapter(path: Path) -> bool:
+    """Whether the folder holds an adapter and not the model merged with it."""
+    return (path / ADAPTER).is_file() and not (path / "config.json").is_file()
+
+
+def has_tokenizer(path: Path) -> bool:
+    return any((path / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json"))
+
+
+def base_of(adapter: Path) -> Path:
+    """The folder of an adapter's base, which may be written relative to any folder above the adapter."""
+    named = files.read_json(adapter / ADAPTER).get("base_model_name_or_path")
+    if not named:
+        raise ValueError(f"{adapter / ADAPTER} names no base model: set base_model_name_or_path to its folder")
+    places = [Path(named), *(above / named for above in adapter.resolve().parents)]
+    for place in places:
+        if place.is_dir():
+            return place
+    raise FileNotFoundError(f"no base model at {named}, which {adapter} was trained on: {remedy(Path(named))}")
+
+
+def remedy(path: Path) -> str:
+    """The command that makes or repairs what should be at `path`."""
+    if match := re.search(r"(?:^|/)checkpoints/([^/]+)/([^/]+)", path.as_posix()):
+        return f"run make {match[2]} MODEL={match[1]}"
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", path.as_posix()) and not path.exists():
+        return f"give a folder; from the Hub: arith-hf pull {path} --output_dir checkpoints/{path.name}"
+    return "give the folder of a finished checkpoint, or make it again"
+
+
+def one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+# Writing
+
+
+def merge(adapter: str | Path, output_dir: str | Path, overwrite: bool = False) -> Path:
+    """Fold a LoRA adapter into its base; the result in `output_dir` is a full checkpoint that needs neither."""
+    adapter, target = Path(adapter), check_output(Path(output_dir), overwrite, Path(adapter))
+    if not is_adapter(check(adapter)):
+        raise ValueError(f"need a LoRA adapter (a folder with {ADAPTER}), got {adapter}")
+    model, model_tokenizer = load(adapter)
+    merged = model.merge_and_unload(safe_merge=True)
+    return publish(target, lambda folder: save(folder, merged, model_tokenizer, adapter, "merge"))
+
+
+def export(path: str | Path, output_dir: str | Path, overwrite: bool = False) -> Path:
+    """The same weights with the config.json of stock Llama or Qwen3: loads anywhere, with no code of ours.
+
+    ValueError where the model has an option that no stock architecture has.
+    """
+    path, target = Path(path), check_output(Path(output_dir), overwrite, Path(path))
+    check(path)
+    source = base_of(path) if is_adapter(path) else path
+    config = AutoConfig.from_pretrained(check(source), trust_remote_code=False)
+    if not hasattr(config, "to_stock"):
+        raise ValueError(f"need a checkpoint of ours (model_type: arith), got {config.model_type}: it needs no export")
+    stock = config.to_stock()
+    model, model_tokenizer = load(path)
+    model = model.merge_and_unload(safe_merge=True) if is_adapter(path) else model
+    exported = AutoModelForCausalLM.from_config(stock, dtype=model.dtype)
+    exported.load_state_dict(model.state_dict(), strict=True)
+    exported.generation_config = model.generation_config
+    return publish(target, lambda folder: save(folder, exported, model_tokenizer, path, "export"))
+
+
+def save(folder: Path, model: Any, model_tokenizer: PreTrainedTokenizerBase, source: Path, stage: str) -> None:
+    """Weights, code, tokenizer and where they come from."""
+    model.save_pretrained(folder)
+    model_tokenizer.save_pretrained(folder)
+    known = source / "provenance.json"
+    provenance = files.read_json(known) if known.is_file() else {}
+    provenance |= {
+        "stage": stage,
+        "command": f"arith-hf {stage} --checkpoint {source}",
+        "tokenizer_fingerprint": tokenizer.fingerprint(model_tokenizer),
+        "parent": str(source),
+        "arith_hf": __version__,
+    }
+    files.write_json(folder / "provenance.json", provenance)
+
+
+def check_output(target: Path, overwrite: bool, source: Path | None = None) -> Path:
+    """The output folder, if writing there loses nothing but a checkpoint that was given up with `overwrite`."""
+    if target.exists() and not target.is_dir():
+        raise NotADirectoryError(f"need a folder for --output_dir, got the file {target}")
+    if not target.is_dir() or not any(target.iterdir()):
+        return target
+    if not overwrite:
+        raise FileExistsError(f"{target} is not empty: give --overwrite to replace what is in it, or another folder")
+    if not any((target / name).is_file() for name in ("config.json", ADAPTER)):
+        raise FileExistsError(f"{target} is not a checkpoint, so it is not replaced: give another folder")
+    if source is not None and source.resolve().is_relative_to(target.resolve()):
+        raise ValueError(f"need an --output_dir outside of the checkpoint that is read, got {target}")
+    return target
+
+
+def publish(target: Path, write: Callable[[Path], Any]) -> Path:
+    """Let `write` fill a folder beside `target`, then put it in its place: whole, or not at all.
+
+    What was in `target` is removed when the new folder is complete, not before.
+    """
+    target = Path(os.path.abspath(target))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
+    try:
+        write(aside / "new")
+        if target.is_dir():
+            target.rename(aside / "old")
+        (aside / "new").rename(target)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return target
+
+
+# The verbs
+
+
+def merge_main(argv: list[str]) -> int:
+    parser = Arguments("arith-hf merge", "Fold a LoRA adapter into a full checkpoint.")
+    given = parse_output(parser, argv, "folder of the adapter, such as checkpoints/expression/lora/adapter")
+    print(f"merged {given.checkpoint} into {merge(given.checkpoint, given.output_dir, given.overwrite)}")
+    return 0
+
+
+def export_main(argv: list[str]) -> int:
+    parser = Arguments("arith-hf export", "Write the stock Llama or Qwen3 form of a checkpoint.")
+    given = parse_output(parser, argv, "folder of the checkpoint or adapter")
+    print(f"exported {given.checkpoint} to {export(given.checkpoint, given.output_dir, given.overwrite)}")
+    return 0
+
+
+def parse_output(parser: Arguments, argv: list[str], what: str) -> argparse.Namespace:
+    parser.add_argument("--checkpoint", required=True, help=what)
+    parser.add_argument("--output_dir", required=True, help="folder to write")
+    parser.add_argument("--overwrite", action="store_true", help="replace a folder that is not empty")
+    return parser.parse_args(argv)

@@ -1,0 +1,174 @@
+"""The verb `solve`: a conversation with a checkpoint, the expressions given to it, or a file of them.
+
+May not know how an answer is generated (solver.py) or written (notation.py).
+
+    arith-hf solve --checkpoint DIR
+    arith-hf solve --checkpoint DIR "5 + (10 - 3)"
+    arith-hf solve --checkpoint DIR --input problems.jsonl --output answers.jsonl
+"""
+
+import hashlib
+import sys
+import time
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from arith_hf import files, notation
+from arith_hf.checkpoint import Arguments
+from arith_hf.solver import Solver
+
+GIVEN = "given_"  # put before a field of the input whose name the output needs
+OURS = ("completion", "answer", "error")
+
+
+def main(argv: list[str]) -> int:
+    """`arith-hf solve`: a conversation, the expressions given, or a file."""
+    given = parse(argv)
+    solver = Solver.from_pretrained(given.checkpoint)
+    options = {"max_new_tokens": given.max_new_tokens, "temperature": given.temperature, "seed": given.seed}
+    if given.input:
+        solve_file(solver, Path(given.input), Path(given.output), batch_size=given.batch_size, **options)
+    elif given.expressions:
+        for row in solver.solve(given.expressions, batch_size=given.batch_size, **options):
+            print(f"Expression: {row['problem']}\n\n{block(row)}\n")
+    else:
+        converse(solver, options)
+    return 0
+
+
+def parse(argv: list[str]) -> Any:
+    """The arguments, checked before any model is loaded."""
+    parser = Arguments("arith-hf solve", "Answer arithmetic expressions with a trained checkpoint.")
+    parser.add_argument("expressions", nargs="*", help="expressions to solve; none: a conversation")
+    parser.add_argument("--checkpoint", required=True, help="folder of a checkpoint, adapter or merged model")
+    parser.add_argument("--input", help="JSONL file whose lines have `problem`")
+    parser.add_argument("--output", help="JSONL file to write: the same lines with `completion` and `answer`")
+    parser.add_argument("--overwrite", action="store_true", help="replace an output that exists")
+    parser.add_argument("--batch_size", type=int, default=64, help="problems solved at once (default 64)")
+    parser.add_argument("--max_new_tokens", type=int, help="cap on a completion (default: room for any right one)")
+    parser.add_argument("--temperature", type=float, default=0.0, help="0 is greedy (default), else sampled")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the sampling (default 0)")
+    given = parser.parse_intermixed_args(protect(argv))
+    if bool(given.input) != bool(given.output) or (given.input and given.expressions):
+        raise ValueError("need --input and --output together and no expressions beside them, or neither")
+    if given.batch_size < 1 or given.temperature < 0 or (given.max_new_tokens is not None and given.max_new_tokens < 1):
+        raise ValueError("need --batch_size >= 1, --max_new_tokens >= 1 and --temperature >= 0")
+    if given.input:
+        check_files(Path(given.input), Path(given.output), given.overwrite)
+    return given
+
+
+def protect(argv: list[str]) -> list[str]:
+    """A space before arguments such as `-5+3`, which argparse would take for options."""
+    return [f" {one}" if one[:1] == "-" and one.lstrip("-")[:1] in set("0123456789( +") else one for one in argv]
+
+
+def check_files(source: Path, target: Path, overwrite: bool) -> None:
+    if not source.is_file():
+        raise FileNotFoundError(f"no file at {source}: --input takes a JSONL file whose lines have `problem`")
+    if target.is_dir() or (target.exists() and target.samefile(source)):
+        raise ValueError(f"need another --output than {target}: it is {'a folder' if target.is_dir() else 'the input'}")
+    if target.exists() and not overwrite:
+        raise FileExistsError(f"{target} exists: give --overwrite to replace it, or another --output")
+
+
+# A conversation
+
+
+def block(row: dict[str, Any]) -> str:
+    """A solved problem as it is shown to a person."""
+    working = row["completion"].partition(notation.END_THINK)[0].strip().removeprefix(notation.THINK).strip()
+    result = row["answer"]
+    if result is None and not row["finished"]:
+        result = "none (cut off before the end; --max_new_tokens allows more)"
+    elif result is None:
+        result = "none (the model did not write a readable answer)"
+    rule = "-" * 60
+    steps = "\n".join(f"  {line}" for line in (working or "(nothing to do)").splitlines())
+    return f"{rule}\nSOLUTION:\n{rule}\n\nReasoning Steps:\n{steps}\n\nFinal Result: {result}\n{rule}"
+
+
+def converse(solver: Solver, options: dict[str, Any]) -> None:
+    """Ask, answer, repeat, until `exit`, `quit`, `q`, Ctrl+C or the end of the input."""
+    try:
+        while (typed := input("Enter expression: ").strip()).lower() not in ("exit", "quit", "q"):
+            try:
+                print(f"\n{block(solver.solve(typed, **options)[0])}\n")
+            except ValueError as error:
+                print(f"{error}\n")
+    except (KeyboardInterrupt, EOFError):
+        print()
+
+
+# A file
+
+
+def solve_file(solver: Solver, source: Path, target: Path, *, batch_size: int, **options: Any) -> None:
+    """Answer `source` line by line into `target`, in order; blank lines are skipped, broken ones get an `error`.
+
+    Reads and solves a few batches at a time, so a large file does not sit in memory. A field of the input that is
+    called as one that the output adds is kept with `given_` before its name.
+    """
+    start, counts = time.monotonic(), {"solved": 0, "broken": 0}
+    with source.open("rb") as stream:
+        total = sum(1 for line in stream if line.strip())
+    with tqdm(total=total, desc="solving", unit="problem") as bar:
+
+        def answers() -> Iterator[dict[str, Any]]:
+            lines = numbered(source)
+            while chunk := list(islice(lines, 16 * batch_size)):
+                for row in solve_lines(solver, chunk, bar, batch_size=batch_size, **options):
+                    counts["broken" if "error" in row else "solved"] += 1
+                    yield row
+
+        files.write_jsonl(target, answers())
+    seconds = time.monotonic() - start
+    print(f"{target}: {counts['solved']} solved, {counts['broken']} broken lines, {seconds:.1f} s")
+
+
+def numbered(source: Path) -> Iterator[tuple[int, bytes]]:
+    """The lines that are not blank, with their numbers."""
+    with source.open("rb") as stream:
+        yield from ((number, line) for number, line in enumerate(stream, start=1) if line.strip())
+
+
+def solve_lines(
+    solver: Solver, lines: list[tuple[int, bytes]], bar: tqdm, *, seed: int, **options: Any
+) -> list[dict[str, Any]]:
+    """The output rows of some lines: one batched call for those that can be asked, an `error` for the others."""
+    rows = [parse_line(solver, number, line) for number, line in lines]
+    asked = [row for row in rows if "error" not in row]
+    # Each chunk draws from a seed of its own, or all of them would be sampled with the same noise.
+    own = int(hashlib.sha256(f"solve/{seed}/{lines[0][0]}".encode()).hexdigest()[:15], 16)
+    solved = solver.solve([row["problem"] for row in asked], seed=own, progress=bar, **options)
+    for row, done in zip(asked, solved, strict=True):
+        row.update(completion=done["completion"], answer=done["answer"])
+    for row in rows:
+        if "error" in row:
+            bar.update(1)
+            tqdm.write(row["error"], file=sys.stderr)
+    return rows
+
+
+def parse_line(solver: Solver, number: int, line: bytes) -> dict[str, Any]:
+    """The output row of a line before it is solved; a line that cannot be asked has `error` and a null answer."""
+    row: dict[str, Any] = {}
+    try:
+        row = files.parse_row(line, f"line {number}")
+        row = {GIVEN + key if key in OURS else key: row[key] for key in row}
+        if not isinstance(row.get("problem"), str):
+            raise ValueError(f"line {number}: need `problem`, a string" + (", got none" * ("problem" not in row)))
+        solver.prompt(row["problem"])
+    except ValueError as error:
+        text = str(error)
+        return {
+            **row,
+            "completion": None,
+            "answer": None,
+            "error": text if text.startswith(f"line {number}: ") else f"line {number}: {text}",
+        }
+    return row
