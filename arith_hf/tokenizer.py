@@ -1,0 +1,327 @@
+"""Text to ids and back: three kinds of tokenizer, the fingerprint that ties data and weights to one, its tables.
+
+May not know how a problem is written, beyond the keywords and alphabet that `notation` names.
+
+    arith-hf tokenizer --config recipes/<model>/tokenizer.yaml
+    arith-hf tokens --tokenizer checkpoints/<model>/tokenizer [--format table|csv|json]
+    arith-hf lengths --tokenizer checkpoints/<model>/tokenizer --dataset_name data/<model> [--max_length 512]
+"""
+
+import argparse
+import csv
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from arith_hf import files, notation, recipe
+
+SPECIALS = {
+    "pad_token": notation.PAD,
+    "unk_token": notation.UNK,
+    "bos_token": notation.BOS,
+    "eos_token": notation.EOS,
+}
+TAGS = (notation.THINK, notation.END_THINK)
+ALPHABET = "0123456789+-() \n"  # what an expression, and the end of a prompt, are written in
+SAMPLE = 1000  # rows of each file that are proven to come back; a second of work
+PERCENTILES = (50, 90, 95, 99)
+
+
+@dataclass
+class TokenizerArguments:
+    """Keys of the stage `tokenizer`."""
+
+    kind: Literal["digits", "bpe", "char"] = field(
+        default="digits", metadata={"help": "digits: whole keywords and single digits; bpe: learned; char: characters."}
+    )
+    vocab_size: int = field(default=1000, metadata={"help": "Number of tokens, for kind bpe alone."})
+    model_max_length: int | None = field(
+        default=None, metadata={"help": "Longest input the tokenizer lets pass without a warning."}
+    )
+    dataset_name: str = field(default="", metadata={"help": "The corpus folder, data/<model>."})
+    output_dir: str = field(default="", metadata={"help": "The folder to write."})
+
+
+# Making
+
+
+def train(
+    kind: str, texts: Iterable[str] = (), vocab_size: int = 1000, model_max_length: int | None = None
+) -> PreTrainedTokenizerFast:
+    """A tokenizer of the kind `digits`, `char` or `bpe`; only the last reads `texts` and minds `vocab_size`.
+
+    It puts BOS in front and nothing at the end. The think tags are whole tokens but not special ones.
+    """
+    makers = {
+        "digits": lambda: list_pieces(notation.KEYWORDS, ALPHABET),
+        "char": lambda: list_pieces(TAGS, ALPHABET + "".join(notation.KEYWORDS)),
+        "bpe": lambda: learn_merges(texts, vocab_size),
+    }
+    if kind not in makers:
+        raise ValueError(f"need kind to be one of {', '.join(makers)}, got {kind}")
+    core = makers[kind]()
+    bos = (notation.BOS, core.token_to_id(notation.BOS))
+    core.post_processor = processors.TemplateProcessing(
+        single=f"{notation.BOS} $A", pair=f"{notation.BOS} $A $B:0", special_tokens=[bos]
+    )
+    limit = {} if model_max_length is None else {"model_max_length": model_max_length}
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        padding_side="left",
+        clean_up_tokenization_spaces=False,
+        model_input_names=["input_ids", "attention_mask"],
+        **SPECIALS,
+        **limit,
+    )
+
+
+def list_pieces(wholes: Sequence[str], characters: str) -> Tokenizer:
+    """A fixed vocabulary: the specials, then `wholes`, then single characters; the longest whole that fits is taken."""
+    longest_first = sorted(wholes, key=len, reverse=True)
+    pieces = dict.fromkeys([*SPECIALS.values(), *wholes, *sorted(set(characters))])
+    core = Tokenizer(models.WordLevel({piece: index for index, piece in enumerate(pieces)}, unk_token=notation.UNK))
+    pattern = "|".join([*map(re.escape, longest_first), r"[\s\S]"])
+    core.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), behavior="isolated")
+    core.decoder = decoders.Fuse()
+    core.add_special_tokens(list(SPECIALS.values()))
+    return core
+
+
+def learn_merges(texts: Iterable[str], vocab_size: int) -> Tokenizer:
+    """Byte-level BPE of at most `vocab_size` tokens, specials and think tags counted; no merge crosses a tag."""
+    bytes_ = pre_tokenizers.ByteLevel.alphabet()
+    least = len(SPECIALS) + len(TAGS) + len(bytes_)
+    if vocab_size < least:
+        raise ValueError(f"need vocab_size >= {least} (every byte, the specials, the tags), got {vocab_size}")
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size - len(TAGS),
+        special_tokens=list(SPECIALS.values()),
+        initial_alphabet=bytes_,
+        show_progress=False,
+    )
+    tag = re.compile("|".join(map(re.escape, TAGS)))
+    pieces = (tag.split(text) for text in texts)
+    first = next(pieces, None)
+    if first is None:
+        raise ValueError("need text to learn a bpe vocabulary from, got none")
+    core.train_from_iterator(chain([first], pieces), trainer)
+    core.add_tokens([AddedToken(name, special=False, normalized=False) for name in TAGS])
+    return core
+
+
+# Holding to one tokenizer
+
+
+def fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
+    """SHA-256 of what determines the ids: not of padding or truncation, nor of time, place or library version."""
+    content = json.loads(tokenizer.backend_tokenizer.to_str())
+    decisive = ("normalizer", "pre_tokenizer", "model", "post_processor", "added_tokens")
+    state = {name: content[name] for name in decisive}
+    state["special_tokens"] = {name: getattr(tokenizer, name) for name in SPECIALS}
+    return hashlib.sha256(json.dumps(state, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def require(tokenizer: PreTrainedTokenizerBase, expected: str | None, where: str, repair: str) -> None:
+    """ValueError with both fingerprints and the command `repair` unless `where` was made with this tokenizer."""
+    actual = fingerprint(tokenizer)
+    if actual != expected:
+        made = f"was made with tokenizer {expected}" if expected else "does not say which tokenizer it was made for"
+        raise ValueError(f"{where} {made}, this tokenizer is {actual}: {repair}")
+
+
+def require_known(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str]) -> None:
+    """ValueError with the first of `texts` that the tokenizer would not give back exactly."""
+    special = set(tokenizer.all_special_ids)
+    for text in texts:
+        encoding = tokenizer.backend_tokenizer.encode(text, add_special_tokens=False)
+        if tokenizer.decode(encoding.ids, skip_special_tokens=True) == text:
+            continue
+        spans = zip(encoding.ids, encoding.offsets, strict=True)
+        lost = dict.fromkeys(text[start:end] for index, (start, end) in spans if index in special)
+        raise ValueError(
+            f"this tokenizer cannot write {', '.join(map(repr, lost))} of {text[:60]!r}: "
+            f"leave such rows out, or set kind: bpe in tokenizer.yaml"
+        )
+
+
+def count_tokens(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[int]:
+    """Tokens of each text with BOS and the EOS that training adds."""
+    return [len(encoding.ids) + 1 for encoding in tokenizer.backend_tokenizer.encode_batch_fast(list(texts))]
+
+
+# The stage
+
+
+def main(argv: list[str]) -> None:
+    """Make the tokenizer of a recipe, prove that text comes back, write its folder and sign the corpus."""
+    (arguments,) = recipe.read((TokenizerArguments,), argv, verb="tokenizer")
+    corpus, output_dir = Path(arguments.dataset_name), Path(arguments.output_dir)
+    if not arguments.dataset_name or not arguments.output_dir:
+        raise ValueError("need dataset_name and output_dir: --config recipes/<model>/tokenizer.yaml implies both")
+    manifest = find_manifest(corpus)
+    texts = (row["text"] for row in files.read_jsonl(corpus / "pretrain" / "train.jsonl"))
+    tokenizer = train(arguments.kind, texts, arguments.vocab_size, arguments.model_max_length)
+    for path in sorted(corpus.glob("*/*.jsonl")):
+        require_known(tokenizer, islice(read_texts(path), SAMPLE))
+    lengths_ = count_tokens(tokenizer, list(islice(read_texts(corpus / "sft" / "train.jsonl"), 10 * SAMPLE)))
+    save(tokenizer, output_dir, arguments)
+    sign(manifest, fingerprint(tokenizer))
+    metrics = {
+        "kind": arguments.kind,
+        "vocab_size": len(tokenizer),
+        "fingerprint": fingerprint(tokenizer),
+        "tokens_per_problem": summarise(lengths_),
+    }
+    files.write_json(output_dir / "metrics.json", metrics)
+    print(json.dumps(metrics))
+
+
+def find_manifest(corpus: Path) -> Path:
+    """The manifest of a finished corpus with text in it; ValueError says how to make one."""
+    manifest, text = corpus / "manifest.json", corpus / "pretrain" / "train.jsonl"
+    repair = f"run make corpus MODEL={corpus.name}"
+    if not manifest.is_file():
+        raise ValueError(f"no finished corpus in {corpus} (it has no manifest.json): {repair}")
+    for path in (text, corpus / "sft" / "train.jsonl"):
+        if not path.is_file() or next(files.read_jsonl(path), None) is None:
+            raise ValueError(f"the corpus is empty, no row in {path}: {repair}")
+    return manifest
+
+
+def read_texts(path: Path) -> Iterator[str]:
+    """What a model reads of each row of a corpus file: a text, a prompt with its completion, or a problem's prompt."""
+    for row in files.read_jsonl(path):
+        if "text" in row:
+            yield row["text"]
+        elif "prompt" in row:
+            yield row["prompt"] + row.get("completion", "")
+        else:
+            yield notation.prompt(row["problem"])
+
+
+def save(tokenizer: PreTrainedTokenizerFast, output_dir: Path, arguments: TokenizerArguments) -> None:
+    """Write the folder aside, then put it in place of an older tokenizer; ValueError if anything else is there."""
+    if output_dir.exists() and not (output_dir / "tokenizer.json").is_file() and any(output_dir.iterdir()):
+        raise ValueError(f"{output_dir} holds something that is no tokenizer: name another output_dir")
+    aside = output_dir.with_name(f".{output_dir.name}.{os.getpid()}.part")
+    try:
+        tokenizer.save_pretrained(aside)
+        files.write_text(aside / "recipe.yaml", yaml.safe_dump(dataclasses.asdict(arguments), sort_keys=False))
+        if output_dir.exists():
+            (output_dir / "metrics.json").unlink(missing_ok=True)  # first: from here on the old one is unfinished
+            shutil.rmtree(output_dir)
+        aside.replace(output_dir)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def sign(manifest: Path, signature: str) -> None:
+    """Write the fingerprint into the corpus's manifest and keep its time, so that make does not rerun the corpus."""
+    stat = manifest.stat()
+    files.write_json(manifest, {**files.read_json(manifest), "tokenizer_fingerprint": signature})
+    os.utime(manifest, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+# Looking
+
+
+def load(folder: str) -> PreTrainedTokenizerBase:
+    """The tokenizer of a folder; FileNotFoundError says how to make one."""
+    if not Path(folder, "tokenizer.json").is_file():
+        raise FileNotFoundError(f"no tokenizer in {folder}: run make tokenizer MODEL={Path(folder).parent.name}")
+    return AutoTokenizer.from_pretrained(folder)
+
+
+def make_parser(verb: str, what: str) -> argparse.ArgumentParser:
+    """The options that both tables take."""
+    parser = argparse.ArgumentParser(prog=f"arith-hf {verb}", description=what, allow_abbrev=False)
+    parser.add_argument("--tokenizer", required=True, metavar="DIR", help="folder of a tokenizer or a checkpoint")
+    parser.add_argument("--format", choices=("table", "csv", "json"), default="table")
+    return parser
+
+
+def tokens(argv: list[str]) -> None:
+    """Print every token with its id, its text and whether it is special."""
+    options = make_parser("tokens", "Print a tokenizer's table.").parse_args(argv)
+    tokenizer = load(options.tokenizer)
+    special = set(tokenizer.all_special_ids)
+    names = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+    rows = [
+        {"id": index, "token": name, "text": tokenizer.decode([index]), "special": index in special}
+        for index, name in enumerate(names)
+    ]
+    show(rows, options.format)
+
+
+def lengths(argv: list[str]) -> None:
+    """Print how many tokens the problems of a corpus take with their solutions, and the max_length that holds them."""
+    parser = make_parser("lengths", "Print how many tokens problems with their solutions take, BOS and EOS counted.")
+    parser.add_argument("--dataset_name", required=True, metavar="DIR", help="the corpus folder, data/<model>")
+    parser.add_argument("--max_length", type=int, help="a length whose coverage to print")
+    options = parser.parse_args(argv)
+    if options.max_length is not None and options.max_length < 1:
+        raise ValueError(f"need --max_length >= 1, got {options.max_length}")
+    corpus = Path(options.dataset_name)
+    find_manifest(corpus)
+    texts = [text for path in sorted((corpus / "sft").glob("*.jsonl")) for text in read_texts(path)]
+    report = summarise(count_tokens(load(options.tokenizer), texts), options.max_length)
+    if options.format == "json":
+        print(json.dumps(report))
+        return
+    coverage = report.pop("coverage")
+    rows = [{"what": name, "value": value} for name, value in report.items()]
+    rows += [{"what": f"coverage of {length}", "value": f"{share:.2%}"} for length, share in coverage.items()]
+    show(rows, options.format)
+
+
+def summarise(counts: Sequence[int], max_length: int | None = None) -> dict[str, Any]:
+    """Count, min, mean, percentiles and max; the share that each length holds; the length that holds all.
+
+    >>> summarise([90, 100, 110])["recommended_max_length"]
+    112
+    """
+    ordered = sorted(counts)
+    rank = {f"p{p}": ordered[math.ceil(p / 100 * len(ordered)) - 1] for p in PERCENTILES}
+    powers = [2**k for k in range(6, 14) if 2 ** (k - 1) < ordered[-1]]
+    shown = sorted({*powers, *([max_length] if max_length else [])})
+    return {
+        "problems": len(ordered),
+        "min": ordered[0],
+        "mean": round(sum(ordered) / len(ordered), 1),
+        **rank,
+        "max": ordered[-1],
+        "coverage": {length: sum(count <= length for count in ordered) / len(ordered) for length in shown},
+        "recommended_max_length": 8 * math.ceil(ordered[-1] / 8),  # a multiple of 8 suits every device
+    }
+
+
+def show(rows: list[dict[str, Any]], form: str) -> None:
+    """Print rows as aligned columns, CSV or JSON; control characters are escaped in columns."""
+    if form == "json":
+        print(json.dumps(rows, ensure_ascii=False))
+    elif form == "csv":
+        writer = csv.DictWriter(sys.stdout, rows[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    else:
+        lines = [list(rows[0]), *([str(value) for value in row.values()] for row in rows)]
+        lines = [[cell.replace("\n", "\\n") for cell in line] for line in lines]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        print("\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines))
