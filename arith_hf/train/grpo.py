@@ -47,6 +47,13 @@ def check(training: GRPOConfig) -> None:
 
 
 def main(argv: list[str]) -> None:
+    trainer, run = prepare(argv)
+    stage.run(trainer, run)
+    stage.finish(trainer, run)
+
+
+def prepare(argv: list[str]) -> tuple[GRPOTrainer, stage.Run]:
+    """Everything checked and loaded, nothing trained."""
     own, training, model_config = recipe.read((GrpoArguments, GRPOConfig, ModelConfig), argv, "grpo")
     check(training)
     rewards = [reward(path) for path in own.reward_funcs]
@@ -67,5 +74,4 @@ def main(argv: list[str]) -> None:
         peft_config=get_peft_config(model_config),
     )
     trainer.add_callback(Samples(trainer, held_out, own.num_sample_generations, training.max_completion_length))
-    stage.run(trainer, run)
-    stage.finish(trainer, run)
+    return trainer, run

@@ -24,7 +24,7 @@ POLYNOMIALS = (
 
 
 def orthogonalize(matrices: Tensor) -> Tensor:
-    """The nearest semi-orthogonal matrix to each of `matrices` (N, rows, columns), its singular values within 15 % of 1."""
+    """The nearest semi-orthogonal matrices to `matrices` (N, rows, columns): singular values within 15 % of 1."""
     wide = matrices if matrices.size(-2) <= matrices.size(-1) else matrices.mT
     wide = wide / (torch.linalg.matrix_norm(wide, keepdim=True) * 1.01 + 1e-7)
     for a, b, c in POLYNOMIALS:

@@ -120,6 +120,13 @@ def muon(own: PretrainArguments, training: TrainingArguments) -> tuple[type, dic
 
 
 def main(argv: list[str]) -> None:
+    trainer, run = prepare(argv)
+    stage.run(trainer, run)
+    stage.finish(trainer, run)
+
+
+def prepare(argv: list[str]) -> tuple[Trainer, stage.Run]:
+    """Everything checked and loaded, nothing trained."""
     own, training = recipe.read((PretrainArguments, TrainingArguments), argv, "pretrain")
     if own.optimizer not in ("trainer", "muon"):
         raise ValueError(f"optimizer: need `trainer` or `muon`, got `{own.optimizer}`")
@@ -150,5 +157,4 @@ def main(argv: list[str]) -> None:
     )
     if prompts is not None:
         trainer.add_callback(Samples(trainer, prompts, own.num_sample_generations))
-    stage.run(trainer, run)
-    stage.finish(trainer, run)
+    return trainer, run

@@ -25,6 +25,15 @@ class SftArguments(stage.StageArguments):
 
 
 def main(argv: list[str]) -> None:
+    trainer, run = prepare(argv)
+    stage.run(trainer, run)
+    if isinstance(trainer.model, PeftModel):
+        merge(trainer, run)
+    stage.finish(trainer, run)
+
+
+def prepare(argv: list[str]) -> tuple[SFTTrainer, stage.Run]:
+    """Everything checked and loaded, nothing trained."""
     own, training, model_config = recipe.read((SftArguments, SFTConfig, ModelConfig), argv, "sft")
     model, model_tokenizer = checkpoint.load(model_config.model_name_or_path)
     data.check_tokenizer(model_tokenizer, own.dataset_name)
@@ -48,10 +57,7 @@ def main(argv: list[str]) -> None:
     if own.num_eval_generations:
         prompts = validation.select(range(min(own.num_eval_generations, len(validation))))
         trainer.add_callback(Samples(trainer, prompts, own.num_sample_generations))
-    stage.run(trainer, run)
-    if model_config.use_peft:
-        merge(trainer, run)
-    stage.finish(trainer, run)
+    return trainer, run
 
 
 def merge(trainer: SFTTrainer, run: stage.Run) -> None:

@@ -1,0 +1,93 @@
+"""One small road for all tests: a corpus, a tokenizer and a pretrained model, made once by the real stages."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import pytest
+import yaml
+
+TRAINING = {
+    "use_cpu": True,
+    "bf16": False,
+    "logging_steps": 1,
+    "eval_strategy": "steps",
+    "eval_steps": 2,
+    "save_strategy": "steps",
+    "save_steps": 2,
+    "per_device_train_batch_size": 4,
+    "per_device_eval_batch_size": 8,
+    "learning_rate": 0.001,
+    "num_eval_generations": 4,
+    "max_steps": 4,
+    "report_to": "none",
+}
+TUNING = {"max_length": 256, "gradient_checkpointing": False}
+RECIPES = {
+    "corpus": {
+        "max_depth": 2,
+        "num_range": [1, 9],
+        "num_pretrain": 300,
+        "num_sft": 60,
+        "num_prompts": 16,
+        "num_validation": 12,
+        "num_test": 12,
+        "num_harder": 4,
+        "drill_rate": 0.2,
+        "segment_rate": 0.2,
+        "num_proc": 1,
+    },
+    "tokenizer": {"kind": "digits"},
+    "pretrain": TRAINING | {"size": "tiny", "max_length": 256, "optimizer": "muon"},
+    "sft": TRAINING | TUNING,
+    "lora": TRAINING
+    | TUNING
+    | {"use_peft": True, "lora_r": 2, "lora_alpha": 4, "lora_dropout": 0.0, "lora_target_modules": "all-linear"},
+    "grpo": TRAINING
+    | {
+        "gradient_checkpointing": False,
+        "per_device_train_batch_size": 8,
+        "num_generations": 4,
+        "steps_per_generation": 2,
+        "max_completion_length": 24,
+        "num_generations_eval": 1,
+        "beta": 0.0,
+        "mask_truncated_completions": False,
+        "scale_rewards": "none",
+    },
+    "evaluate": {"protocol": ["nontrivial", "seed"], "num_samples": 8, "batch_size": 8},
+}
+
+
+def write_recipes(root: Path, model: str = "tiny") -> Path:
+    """Recipes of a model that trains in seconds, under `root`; returns their folder."""
+    folder = root / "recipes" / model
+    folder.mkdir(parents=True)
+    for stage, keys in RECIPES.items():
+        (folder / f"{stage}.yaml").write_text(yaml.safe_dump(keys))
+    return folder
+
+
+def stage(root: Path, verb: str, *more: str, recipe: str | None = None) -> int:
+    """Exit status of a verb on the recipes under `root`, in this process."""
+    from arith_hf.__main__ import main
+
+    return main([verb, "--config", str(root / "recipes" / "tiny" / f"{recipe or verb}.yaml"), *more])
+
+
+@pytest.fixture(scope="session")
+def road(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with recipes/tiny, data/tiny and checkpoints/tiny/{tokenizer,pretrain}; tests may add, not change."""
+    root = tmp_path_factory.mktemp("road")
+    write_recipes(root)
+    for verb in ("corpus", "tokenizer", "pretrain"):
+        assert stage(root, verb) == 0, verb
+    return root
+
+
+def length_reward(completions: list[str], **_: object) -> list[float]:
+    """A reward that differs within nearly every group, for runs whose model is never right."""
+    return [float(len(completion)) for completion in completions]

@@ -1,0 +1,30 @@
+import pytest
+import torch
+from conftest import stage
+from safetensors.torch import load_file
+
+from arith_hf import files
+from arith_hf.train import grpo
+
+
+def test_parameters_move_and_held_out_accuracy_is_logged(road, tmp_path):
+    """From a model that is never right no group is mixed; a reward that always differs shows that the policy moves."""
+    output = tmp_path / "grpo"
+    more = ["--model_name_or_path", str(road / "checkpoints/tiny/pretrain"), "--output_dir", str(output)]
+    assert stage(road, "grpo", *more, "--reward_funcs", "conftest.length_reward") == 0
+    before, after = load_file(road / "checkpoints/tiny/pretrain/model.safetensors"), load_file(output / "model.safetensors")
+    assert all(not torch.equal(before[name], after[name]) for name in before)
+    metrics = files.read_json(output / "metrics.json")
+    assert "eval_exact_match" in metrics
+    assert "eval_rewards/length_reward/mean" in metrics
+
+
+def test_a_save_between_generations_is_refused(road, capsys):
+    assert stage(road, "grpo", "--save_steps", "3", "--eval_steps", "3") == 2
+    assert "save_steps: need a multiple of" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", ["nowhere.reward", "arith_hf.rewards.none", "reward"])
+def test_an_unknown_reward_is_named(path):
+    with pytest.raises(ValueError, match=f"no function at `{path}`"):
+        grpo.reward(path)

@@ -1,0 +1,92 @@
+import json
+
+import torch
+from conftest import stage
+from safetensors.torch import load_file
+
+from arith_hf import checkpoint, files
+from arith_hf.train import data
+from arith_hf.train.pretrain import BlockCollator, pack
+
+
+def test_the_stage_signs_off_last(road):
+    folder = road / "checkpoints/tiny/pretrain"
+    metrics = files.read_json(folder / "metrics.json")
+    assert metrics["steps"] == 4
+    assert metrics["eval_loss"] > 0
+    assert 0 <= metrics["eval_exact_match"] <= 1
+    last = max(folder.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    assert last.name == "metrics.json"
+    provenance = files.read_json(folder / "provenance.json")
+    tokenizer = files.read_json(road / "checkpoints/tiny/tokenizer/metrics.json")
+    assert provenance["tokenizer_fingerprint"] == tokenizer["fingerprint"]
+    assert json.loads((folder / "config.json").read_text())["tokenizer_fingerprint"] == tokenizer["fingerprint"]
+
+
+def test_blocks_hold_whole_documents_with_restarting_positions(road):
+    tokenizer = checkpoint.load_tokenizer(road / "checkpoints/tiny/tokenizer")
+    rows, _ = data.load(str(road / "data/tiny"), "pretrain", ["text"])
+    blocks = pack(rows, tokenizer, 256)
+    batch = BlockCollator(256, tokenizer.pad_token_id)([blocks[index] for index in range(len(blocks))])
+    assert batch["input_ids"].shape == batch["labels"].shape == batch["position_ids"].shape == (len(blocks), 256)
+    texts = []
+    for ids, positions, labels in zip(*(batch[key].tolist() for key in batch), strict=True):
+        starts = [place for place, position in enumerate(positions) if position == 0] + [256]
+        for start, stop in zip(starts, starts[1:], strict=False):
+            assert positions[start:stop] == list(range(stop - start))
+            assert labels[start] == -100  # the neighbour on the left must not predict it
+            if ids[start] == tokenizer.bos_token_id:
+                assert labels[start + 1 : stop] == ids[start + 1 : stop]
+                texts.append((tokenizer.decode(ids[start:stop], skip_special_tokens=True), ids[stop - 1]))
+            else:
+                assert set(labels[start:stop]) == {-100}  # padding
+    ends = {text: whole for text, whole in zip(rows["text"], rows["ends"], strict=True)}
+    assert sorted(text for text, _ in texts) == sorted(rows["text"])
+    assert all((last == tokenizer.eos_token_id) == ends[text] for text, last in texts)
+
+
+def test_a_document_does_not_see_its_neighbours(road):
+    model, tokenizer = checkpoint.load(road / "checkpoints/tiny/pretrain")
+    rows, _ = data.load(str(road / "data/tiny"), "pretrain", ["text"])
+    blocks = pack(rows, tokenizer, 256)
+    block = next(block for block in blocks if len(block["seq_lengths"]) > 1)
+    batch = BlockCollator(256, tokenizer.pad_token_id)([block])
+    with torch.no_grad():
+        together = model(batch["input_ids"], position_ids=batch["position_ids"], use_cache=False).logits[0]
+        start = 0
+        for size in block["seq_lengths"]:
+            alone = model(batch["input_ids"][:, start : start + size], use_cache=False).logits[0]
+            torch.testing.assert_close(together[start : start + size], alone, rtol=1e-4, atol=1e-5)
+            start += size
+
+
+def test_an_interrupted_run_ends_where_the_whole_one_does(road):
+    """Half the steps, then the rest: the same weights, bit for bit."""
+    whole, half = str(road / "checkpoints/tiny/whole"), road / "checkpoints/tiny/half"
+    assert stage(road, "pretrain", "--output_dir", whole) == 0
+    assert stage(road, "pretrain", "--output_dir", str(half), "--save_total_limit", "5") == 0
+    (half / "metrics.json").unlink()  # as if it had been killed after step 2
+    for path in half.glob("checkpoint-4/*"):
+        path.unlink()
+    (half / "checkpoint-4").rmdir()
+    assert stage(road, "pretrain", "--output_dir", str(half), "--save_total_limit", "5") == 0
+    assert files.read_json(half / "metrics.json")["resumed_from"].endswith("checkpoint-2")
+    a, b = load_file(f"{whole}/model.safetensors"), load_file(half / "model.safetensors")
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_another_recipe_starts_over_and_says_so(road, capsys):
+    folder = road / "checkpoints/tiny/changed"
+    assert stage(road, "pretrain", "--output_dir", str(folder)) == 0
+    (folder / "metrics.json").unlink()
+    assert stage(road, "pretrain", "--output_dir", str(folder), "--learning_rate", "0.002") == 0
+    assert files.read_json(folder / "metrics.json")["resumed_from"] is None
+
+
+def test_rows_that_do_not_fit_are_an_error_or_counted(road, capsys):
+    output = str(road / "checkpoints/tiny/short")
+    assert stage(road, "pretrain", "--output_dir", output, "--max_length", "40") == 2
+    said = capsys.readouterr().err
+    assert "max_length 40 cannot hold" in said
+    assert "overlong: drop" in said
+    assert stage(road, "pretrain", "--output_dir", output, "--max_length", "40", "--overlong", "drop") == 0
