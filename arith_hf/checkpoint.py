@@ -83,9 +83,10 @@ def load_model(path: Path) -> Any:
     """The weights in the class that config.json names; ValueError where they do not fill it exactly."""
     try:
         config = AutoConfig.from_pretrained(path, trust_remote_code=False)
-        model, found = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             path, config=config, use_safetensors=True, trust_remote_code=False, output_loading_info=True
         )
+        model, found = loaded
     except (ValueError, RuntimeError, OSError, KeyError) as error:
         raise ValueError(f"{path}: cannot load the model: {one_line(error)}") from error
     wrong = {kind: sorted(found[kind])[:3] for kind in ("missing_keys", "unexpected_keys") if found.get(kind)}

@@ -7,7 +7,6 @@ May not know how an answer is generated (solver.py) or written (notation.py).
     arith-hf solve --checkpoint DIR --input problems.jsonl --output answers.jsonl
 """
 
-import hashlib
 import sys
 import time
 from collections.abc import Iterator
@@ -16,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from tqdm.auto import tqdm
+from transformers.utils.logging import disable_progress_bar
 
 from arith_hf import files, notation
 from arith_hf.checkpoint import Arguments
-from arith_hf.solver import Solver
+from arith_hf.solver import Solver, to_seed
 
 GIVEN = "given_"  # put before a field of the input whose name the output needs
 OURS = ("completion", "answer", "error")
@@ -28,6 +28,7 @@ OURS = ("completion", "answer", "error")
 def main(argv: list[str]) -> int:
     """`arith-hf solve`: a conversation, the expressions given, or a file."""
     given = parse(argv)
+    disable_progress_bar()  # of the loading, which takes no time
     solver = Solver.from_pretrained(given.checkpoint)
     options = {"max_new_tokens": given.max_new_tokens, "temperature": given.temperature, "seed": given.seed}
     if given.input:
@@ -143,7 +144,7 @@ def solve_lines(
     rows = [parse_line(solver, number, line) for number, line in lines]
     asked = [row for row in rows if "error" not in row]
     # Each chunk draws from a seed of its own, or all of them would be sampled with the same noise.
-    own = int(hashlib.sha256(f"solve/{seed}/{lines[0][0]}".encode()).hexdigest()[:15], 16)
+    own = to_seed("solve", seed, lines[0][0])
     solved = solver.solve([row["problem"] for row in asked], seed=own, progress=bar, **options)
     for row, done in zip(asked, solved, strict=True):
         row.update(completion=done["completion"], answer=done["answer"])

@@ -4,9 +4,11 @@ May not know how a model was trained or how it is scored; what is typed and what
 From Python: `Solver.from_pretrained(DIR).solve("5 + (10 - 3)")`. The verb is in solve.py.
 """
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -46,57 +48,62 @@ def generate(
     prompts: Sequence[str],
     *,
     batch_size: int = 64,
-    max_new_tokens: int,
+    max_new_tokens: int | Sequence[int],
     temperature: float = 0.0,
     seed: int = 0,
     progress: bool | tqdm = False,
 ) -> list[Completion]:
     """One completion per prompt, in order; greedy at temperature 0, else sampled from the whole distribution.
 
-    Runs where the model is. Prompts are batched by length, longest first, so padding is small and a batch that does not
-    fit fails at once. The global random state is left as it was.
+    `max_new_tokens` is one cap, or one for each prompt. Runs where the model is, in batches of like length, longest
+    first: padding is small, and a batch that does not fit fails at once. The global random state is left as it was.
     """
-    if batch_size < 1 or max_new_tokens < 1 or temperature < 0:
+    caps = [max_new_tokens] * len(prompts) if isinstance(max_new_tokens, int) else list(max_new_tokens)
+    if batch_size < 1 or temperature < 0 or min(caps, default=1) < 1:
         raise ValueError(
             "need batch_size >= 1, max_new_tokens >= 1 and temperature >= 0, "
-            f"got {batch_size}, {max_new_tokens} and {temperature}"
+            f"got {batch_size}, {min(caps, default=1)} and {temperature}"
         )
     rows: list[list[int]] = tokenizer(list(prompts))["input_ids"] if prompts else []
-    order = sorted(range(len(rows)), key=lambda index: -len(rows[index]))
     completions: dict[int, Completion] = {}
-    own_bar = not isinstance(progress, tqdm)
-    bar = tqdm(total=len(rows), desc="solving", unit="problem", disable=not progress) if own_bar else progress
+    bar = progress
+    if isinstance(bar, bool):
+        bar = tqdm(total=len(rows), desc="solving", unit="problem", disable=not progress)
     with ready(model), seeded(model, seed):
-        for start in range(0, len(order), batch_size):
-            chosen = order[start : start + batch_size]
-            done = complete(model, tokenizer, [rows[index] for index in chosen], max_new_tokens, temperature)
-            completions.update(zip(chosen, done, strict=True))
+        for chosen in batches(rows, batch_size, hard_limit(model.config)):
+            some = [rows[index] for index in chosen], [caps[index] for index in chosen]
+            completions.update(zip(chosen, complete(model, tokenizer, *some, temperature), strict=True))
             bar.update(len(chosen))
-    if own_bar:
+    if bar is not progress:
         bar.close()
     return [completions[index] for index in range(len(rows))]
 
 
+def batches(rows: list[list[int]], batch_size: int, limit: int | None) -> Iterator[list[int]]:
+    """Indices of rows of like length; under a hard limit of the same length, so no row takes another's last tokens."""
+    order = sorted(range(len(rows)), key=lambda index: -len(rows[index]))
+    for _, group in groupby(order, key=lambda index: None if limit is None else len(rows[index])):
+        while chosen := list(islice(group, batch_size)):
+            yield chosen
+
+
 def complete(
-    model: Any, tokenizer: Any, rows: list[list[int]], max_new_tokens: int, temperature: float
+    model: Any, tokenizer: Any, rows: list[list[int]], caps: list[int], temperature: float
 ) -> list[Completion]:
     """Completions of one batch of token ids, padded on the left."""
-    width = max(map(len, rows))
-    limit = hard_limit(model.config)
-    room = max_new_tokens if limit is None else min(max_new_tokens, limit - width)
-    if room < 1:
+    width, limit = max(map(len, rows)), hard_limit(model.config)
+    caps = caps if limit is None else [min(cap, limit - width) for cap in caps]
+    if max(caps) < 1:
         return [Completion("", 0, False)] * len(rows)
     ends = end_tokens(model, tokenizer)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else ends[0]
     input_ids = torch.tensor([[pad] * (width - len(row)) + row for row in rows], device=model.device)
     attention_mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=model.device)
-    sampling = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0} if temperature else {}
-    settings = GenerationConfig(
-        max_new_tokens=room, pad_token_id=pad, eos_token_id=ends, use_cache=True, **(sampling or {"do_sample": False})
-    )
+    choice = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {"do_sample": False}
+    settings = GenerationConfig(max_new_tokens=max(caps), pad_token_id=pad, eos_token_id=ends, use_cache=True, **choice)
     with alone(model, settings):
         written = model.generate(input_ids=input_ids, attention_mask=attention_mask, generation_config=settings)
-    return [read(tokenizer, ids, ends) for ids in written[:, width:].tolist()]
+    return [read(tokenizer, ids[:cap], ends) for ids, cap in zip(written[:, width:].tolist(), caps, strict=True)]
 
 
 def read(tokenizer: Any, ids: list[int], ends: list[int]) -> Completion:
@@ -145,17 +152,19 @@ def seeded(model: Any, seed: int) -> Iterator[None]:
 @contextmanager
 def alone(model: Any, settings: GenerationConfig) -> Iterator[None]:
     """`settings` without what transformers would fill in from the checkpoint's generation_config.json."""
-    holders = [one for one in (model, getattr(model, "base_model", None)) if "generation_config" in vars(one or model)]
-    if hasattr(model, "get_base_model"):  # an adapter keeps the config on the model inside it
-        holders.append(model.get_base_model())
-    before = [holder.generation_config for holder in holders]
+    holder = (
+        model.get_base_model() if hasattr(model, "get_base_model") else model
+    )  # an adapter has no config of its own
+    before, holder.generation_config = holder.generation_config, settings
     try:
-        for holder in holders:
-            holder.generation_config = settings
         yield
     finally:
-        for holder, config in zip(holders, before, strict=True):
-            holder.generation_config = config
+        holder.generation_config = before
+
+
+def to_seed(*parts: object) -> int:
+    """A seed from names and numbers, so that near seeds and neighbouring uses share no noise."""
+    return int(hashlib.sha256("/".join(map(str, parts)).encode()).hexdigest()[:15], 16)
 
 
 # The solver
@@ -195,7 +204,7 @@ class Solver:
             self.tokenizer,
             prompts,
             batch_size=batch_size,
-            max_new_tokens=max_new_tokens or max(map(room, prompts), default=LEAST_ROOM),
+            max_new_tokens=max_new_tokens or [room(prompt) for prompt in prompts],
             temperature=temperature,
             seed=seed,
             progress=progress,
