@@ -1,0 +1,70 @@
+"""The metric: share of completions with exactly the right answer, share that can be read, mean tokens; with intervals.
+
+A module of the `evaluate` library, loaded by its path; may not know how completions came about. What is right is asked
+of rewards.py, so what is rewarded and what is measured cannot drift apart.
+"""
+
+import datasets
+import evaluate
+
+from arith_hf import notation, rewards
+
+DESCRIPTION = "Exact match of the answer behind the last `Final Result:`, parse rate and mean generated tokens."
+
+INPUTS = """
+predictions: completions, as text
+references: right answers, as text: an integer such as "12", or "ERROR"
+finished (optional): whether the end token was written; a completion that was cut off is neither right nor readable
+num_tokens (optional): generated tokens of each completion
+"""
+
+Z = 1.959964  # standard normal quantile of a 95 % interval
+
+
+def wilson(hits: float, n: int) -> list[float]:
+    """The 95 % Wilson score interval of a share.
+
+    >>> wilson(0, 10), wilson(9, 10)
+    ([0.0, 0.2775], [0.5958, 0.9821])
+    """
+    if n == 0:
+        return [0.0, 1.0]
+    share, spread = hits / n, Z * Z / n
+    middle = (share + spread / 2) / (1 + spread)
+    half = (Z / (1 + spread)) * (share * (1 - share) / n + spread / (4 * n)) ** 0.5
+    return [round(max(0.0, middle - half), 4), round(min(1.0, middle + half), 4)]
+
+
+class ExactAnswer(evaluate.Metric):
+    """`compute(predictions=, references=, finished=, num_tokens=)`; shares between 0 and 1."""
+
+    def _info(self) -> evaluate.MetricInfo:
+        text = datasets.Value("string")
+        return evaluate.MetricInfo(
+            description=DESCRIPTION,
+            citation="",
+            inputs_description=INPUTS,
+            features=datasets.Features({"predictions": text, "references": text}),
+        )
+
+    def _compute(
+        self,
+        predictions: list[str],
+        references: list[str],
+        finished: list[bool] | None = None,
+        num_tokens: list[int] | None = None,
+    ) -> dict[str, object]:
+        n = len(predictions)
+        done = finished or [True] * n
+        texts = [text if ended else "" for text, ended in zip(predictions, done, strict=True)]
+        right = int(sum(rewards.exact_answer(texts, references)))
+        readable = sum(notation.read_answer(text) is not None for text in texts)
+        return {
+            "n": n,
+            "exact_match": round(right / n, 4),
+            "exact_match_interval": wilson(right, n),
+            "parse_rate": round(readable / n, 4),
+            "parse_rate_interval": wilson(readable, n),
+            "mean_tokens": round(sum(num_tokens) / n, 2) if num_tokens else None,
+            "unfinished": n - sum(done),
+        }
