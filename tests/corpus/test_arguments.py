@@ -1,0 +1,49 @@
+"""The keys of a corpus recipe, refused before any work."""
+
+import pytest
+
+from arith_hf.corpus import build
+from arith_hf.corpus.arguments import CorpusArguments
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"task": "multiplication"}, "unknown task 'multiplication': need one of expression"),
+        ({"sampler": "even"}, "unknown sampler 'even': need one of seed, stratified"),
+        ({"num_sft": -1}, "need num_sft >= 0, got -1"),
+        ({"num_pretrain": 0, "num_sft": 0, "num_prompts": 0}, "need rows to make"),
+        ({"num_proc": 0}, "need num_proc >= 1, got 0"),
+        ({"segment_steps": 0}, "need segment_steps >= 1, got 0"),
+        ({"drill_range": 0}, "need drill_range >= 1, got 0"),
+        ({"invalid_rate": 1.5}, "invalid_rate \\+ typed_rate <= 1, got 1.5 and 0.1"),
+        ({"invalid_rate": -0.1}, "need 0 <= invalid_rate"),
+        ({"segment_rate": 0.6, "drill_rate": 0.6}, "segment_rate \\+ drill_rate <= 1, got 0.6 and 0.6"),
+        ({"max_depth": 0}, "need 0 <= min_depth <= max_depth <= 12, got 1 and 0"),
+        ({"max_depth": 0, "min_depth": 0}, "need max_depth >= 1, got 0"),
+        ({"min_depth": 3, "max_depth": 2}, "need 0 <= min_depth <= max_depth <= 12, got 3 and 2"),
+        ({"max_depth": 12}, "need 13 <= harder_min_depth <= harder_max_depth <= 12, got 13 and 13"),
+        ({"prompts_min_depth": 5, "prompts_max_depth": 4}, "prompts_min_depth <= prompts_max_depth"),
+        ({"harder_min_depth": 4}, "need 5 <= harder_min_depth <= harder_max_depth <= 12, got 4 and 4"),
+        ({"num_range": [20, 1]}, "need num_range to be two integers, the least first, got \\[20, 1\\]"),
+        ({"num_range": [20]}, "need num_range to be two integers"),
+        ({"num_range": []}, "need num_range to be two integers"),
+        ({"harder_num_range": [1, 2, 3]}, "need harder_num_range to be two integers"),
+    ],
+)
+def test_impossible_keys_are_refused(keys, message):
+    with pytest.raises(ValueError, match=message) as refusal:
+        CorpusArguments(**keys)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_place_is_needed():
+    with pytest.raises(ValueError, match="need output_dir"):
+        build(CorpusArguments())
+
+
+def test_keys_that_follow_from_others():
+    keys = CorpusArguments(max_depth=3, num_range=[1, 9], prompts_min_depth=4)
+    assert (keys.min_depth, CorpusArguments(sampler="seed").min_depth) == (1, 0)
+    assert (keys.prompts_min_depth, keys.prompts_max_depth, keys.prompts_num_range) == (4, 4, [1, 9])
+    assert (keys.harder_min_depth, keys.harder_max_depth, keys.harder_num_range) == (4, 4, [1, 18])

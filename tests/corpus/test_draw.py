@@ -1,0 +1,50 @@
+"""Single draws: the split of a problem, problems of a split, facts."""
+
+import random
+from collections import Counter
+
+import pytest
+
+from arith_hf.corpus import draw
+from arith_hf.corpus.arguments import CorpusArguments
+from arith_hf.tasks import expression as task
+
+
+def test_the_salt_is_never_changed():
+    """Another salt moves problems that models were trained on into the tests."""
+    splits = {split: [n for n in range(1, 21) if draw.split_of(str(n)) == split] for split in ("validation", "test")}
+    assert splits == {"validation": [7, 19], "test": [6, 15]}
+    singles = Counter(draw.split_of(f"{a} {o} {b}") for a in range(1, 21) for b in range(1, 21) for o in "+-")
+    assert singles == {"train": 637, "validation": 77, "test": 86}
+
+
+def test_the_share_of_each_split():
+    splits = Counter(draw.split_of(task.normalise(task.pose(random.Random(f"share/{n}")))) for n in range(3000))
+    assert splits["train"] / 3000 == pytest.approx(0.8, abs=0.03)
+    assert splits["test"] / 3000 == pytest.approx(0.1, abs=0.02)
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+@pytest.mark.parametrize("knobs", [{}, {"invalid": True}, {"typed": True}, {"min_depth": 5, "max_depth": 5}])
+def test_posed_problems_are_in_the_split(split, knobs):
+    for index in range(20):
+        expression = draw.pose(random.Random(f"posed/{index}"), split, CorpusArguments(), **knobs)
+        assert draw.split_of(task.normalise(expression)) == split
+        assert task.kind(expression) == ("invalid" if "invalid" in knobs else "valid")
+
+
+def test_facts_cover_the_range_and_favour_what_traces_meet():
+    recipe = CorpusArguments(drill_range=300)
+    facts = [draw.fact(random.Random(f"fact/{index}"), "train", recipe) for index in range(4000)]
+    operands = [abs(operand) for fact in facts for operand in (fact.left, fact.right)]
+    assert 280 < max(operands) <= 300
+    assert sum(operand <= 20 for operand in operands) / 8000 == pytest.approx(0.36, abs=0.04)
+    assert sum(operand > 100 for operand in operands) / 8000 == pytest.approx(0.16, abs=0.04)
+    assert {fact.operator for fact in facts} == {"+", "-"}
+    assert any(fact.left < 0 for fact in facts)
+    assert any(fact.right < 0 for fact in facts)
+
+
+def test_a_split_without_facts_is_an_error():
+    with pytest.raises(ValueError, match="found no fact in the empty split with drill_range 1: widen it"):
+        draw.fact(random.Random(0), "empty", CorpusArguments(drill_range=1))

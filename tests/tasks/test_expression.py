@@ -1,0 +1,194 @@
+"""The expression task: posed, worked, judged."""
+
+import dataclasses
+import random
+import re
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from arith_hf import tasks
+from arith_hf.tasks import expression as task
+from arith_hf.tasks.base import ERROR, Step, Working
+
+seeds = st.integers(0, 10**9).map(random.Random)
+knobs = st.fixed_dictionaries({"sampler": st.sampled_from(task.SAMPLERS), "typed": st.booleans()})
+
+
+def test_tasks_are_found_by_name():
+    assert tasks.get("expression") is task
+    with pytest.raises(ValueError, match=r"unknown task 'expresion': need one of expression"):
+        tasks.get("expresion")
+
+
+# Working
+
+
+def test_steps_in_post_order_with_the_parentheses_that_remain():
+    assert task.work("5 + (10 - 3)") == Working((Step(10, "-", 3, 7, "5 + 7"), Step(5, "+", 7, 12, "12")), 12)
+    assert [step.expression for step in task.work("(1 - 4) + ((2 + 3) - (4 + 5))").steps] == [
+        "-3 + ((2 + 3) - (4 + 5))",
+        "-3 + (5 - (4 + 5))",
+        "-3 + (5 - 9)",
+        "-3 + -4",
+        "-7",
+    ]
+
+
+def test_a_bare_number_has_no_steps():
+    assert task.work("((4))") == task.work("4") == Working((), 4)
+
+
+@given(seeds, knobs)
+def test_work_agrees_with_python(rng, knobs):
+    expression = task.pose(rng, num_range=(-50, 50), **knobs)
+    # Python reads a chain from the left too; a zero in front is the one thing it refuses, and tidy removes it.
+    assert task.work(expression).answer == eval(expression)
+
+
+@given(seeds, knobs)
+def test_every_remaining_expression_is_read_back(rng, knobs):
+    expression = task.pose(rng, **knobs)
+    working = task.work(expression)
+    for index, step in enumerate(working.steps):
+        assert task.work(step.expression) == Working(working.steps[index + 1 :], working.answer)
+        assert task.normalise(step.expression) == step.expression
+        assert re.fullmatch(r".*?\((-?\d+ [+-] -?\d+)\).*|(-?\d+ [+-] -?\d+)|-?\d+", step.expression)
+
+
+@given(seeds, knobs)
+def test_level_counts_the_longest_path(rng, knobs):
+    def depth(tree):
+        return 0 if isinstance(tree, int) else 1 + max(depth(tree[0]), depth(tree[2]))
+
+    expression = task.pose(rng, **knobs)
+    assert task.level(expression) == depth(task.parse(expression)) <= len(task.work(expression).steps)
+
+
+def test_a_working_too_long_to_write_is_refused():
+    many = task.MAX_OPERATORS
+    assert len(task.work("1" + "+1" * 300).steps) == 300
+    with pytest.raises(ValueError, match=f"at most {many} operators to write a working, got {many + 1}"):
+        task.work("1" + "+1" * (many + 1))
+
+
+# Posing
+
+
+def test_the_seed_sampler_stops_at_any_node_with_probability_three_tenths():
+    rng = random.Random("seed sampler")
+    levels = Counter(task.level(task.pose(rng, sampler="seed", min_depth=0)) for _ in range(4000))
+    assert set(levels) == {0, 1, 2, 3, 4}
+    assert levels[0] / 4000 == pytest.approx(0.3, abs=0.03)
+    assert levels[1] / 4000 == pytest.approx(0.7 * 0.09, abs=0.02)
+    assert levels[4] > levels[1] + levels[2] + levels[3]
+
+
+def test_the_stratified_sampler_draws_depths_evenly():
+    rng = random.Random("stratified sampler")
+    levels = Counter(task.level(task.pose(rng, min_depth=2, max_depth=5)) for _ in range(4000))
+    assert set(levels) == {2, 3, 4, 5}
+    assert all(count == pytest.approx(1000, abs=120) for count in levels.values())
+
+
+@given(seeds, st.integers(0, 4), st.sampled_from(task.SAMPLERS))
+def test_min_depth_and_num_range_hold(rng, least, sampler):
+    expression = task.pose(rng, sampler=sampler, min_depth=least, max_depth=4, num_range=(3, 8))
+    assert least <= task.level(expression) <= 4
+    assert set(re.findall(r"\d+", expression)) <= set("345678")
+    assert task.normalise(expression) == expression == task.tidy(expression)
+
+
+@given(seeds, st.sampled_from(task.SAMPLERS), st.integers(1, 4))
+def test_invalid_is_malformed_and_valid_is_not(rng, sampler, depth):
+    malformed = task.pose(rng, sampler=sampler, max_depth=depth, invalid=True)
+    assert (task.kind(malformed), task.work(malformed)) == ("invalid", Working((), ERROR))
+    assert task.tidy(malformed) == malformed
+    assert task.kind(task.pose(rng, sampler=sampler, max_depth=depth, num_range=(-9, 9))) == "valid"
+
+
+def test_every_corruption_occurs_and_a_lucky_one_is_drawn_again():
+    rng = random.Random("corruptions")
+    posed = [task.pose(rng, max_depth=2, num_range=(1, 9), invalid=True) for _ in range(3000)]
+    looks = {
+        "right operand": r"[+-]\)|[+-]$",
+        "left operand": r"^\+ |\(\+ ",
+        "++": r"\+\+",
+        "--": r"-- ",
+        "soup": r"\d \d|\( ?\)",
+    }
+    for name, look in looks.items():
+        assert any(re.search(look, text) for text in posed), name
+    assert any(text.count("(") == text.count(")") + 1 for text in posed)
+    assert any(text.count(")") == text.count("(") + 1 for text in posed)
+    assert "5 -- 3" in posed or any(re.fullmatch(r"\d -- \d", text) for text in posed)
+    shapes = [task.fill(task.shape(random.Random(n), invalid=True), rng) for n in range(3000)]
+    lucky = [text for text in shapes if task.kind(text) == "valid"]
+    assert 0 < len(lucky) < 300  # the label cannot be assumed
+
+
+def test_typed_forms_hold_what_people_type():
+    rng = random.Random("typed")
+    posed = [task.pose(rng, typed=True) for _ in range(2000)]
+    for look in (
+        r"\d+( [+-] \d+){2,6}",  # a chain
+        r"-\d+ [+-] \d+",  # a sign in front
+        r"\d+ - \(-\d+\)",
+        r"\d+ - -\d+",
+        r"\(\(\d+\)\)",
+        r"\(\d+ [+-] \d+\)",
+        r"-?\d+",
+    ):
+        assert any(re.fullmatch(look, text) for text in posed), look
+    assert max(text.count(" + ") + text.count(" - ") for text in posed) == 6
+
+
+def test_the_same_generator_poses_the_same_problem():
+    assert [task.pose(random.Random("a/1")) for _ in range(2)] == [task.pose(random.Random("a/1"))] * 2
+
+
+# Judging
+
+
+@given(seeds, st.booleans())
+def test_a_right_working_has_no_fault(rng, invalid):
+    expression = task.pose(rng, invalid=invalid)
+    working = task.work(expression)
+    assert task.judge(expression, working.steps, working.answer) is None
+
+
+@given(seeds, st.data())
+def test_one_planted_fault_is_found_where_it_is(rng, data):
+    expression = task.pose(rng)
+    working = task.work(expression)
+    index = data.draw(st.integers(0, len(working.steps) - 1))
+    step = working.steps[index]
+    planted = data.draw(
+        st.sampled_from(
+            [
+                dataclasses.replace(step, left=step.left + 1),
+                dataclasses.replace(step, right=-step.right - 1),
+                dataclasses.replace(step, operator="+" if step.operator == "-" else "-"),
+                dataclasses.replace(step, result=step.result + 10),
+                dataclasses.replace(step, expression=step.expression + " + 1"),
+                dataclasses.replace(step, expression=step.expression[:-1]),
+            ]
+        )
+    )
+    steps = [*working.steps[:index], planted, *working.steps[index + 1 :]]
+    fault = task.judge(expression, steps, working.answer)
+    assert fault is not None
+    assert fault.index == index
+
+
+@given(seeds)
+def test_a_wrong_answer_and_wrong_lengths_are_faults(rng):
+    expression = task.pose(rng)
+    steps, answer = task.work(expression).steps, task.work(expression).answer
+    for wrong in (answer + 1, str(answer), ERROR, None):
+        assert task.judge(expression, steps, wrong).index == len(steps)
+    assert task.judge(expression, steps[:-1], answer).index == len(steps) - 1
+    assert task.judge(expression, [*steps, steps[-1]], answer).index == len(steps)
+    assert task.judge("5 +", [], 5).reason == "the answer is ERROR, not 5"

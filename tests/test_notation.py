@@ -1,0 +1,162 @@
+"""The written form, byte for byte, and how it is read back."""
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from arith_hf import notation
+from arith_hf.tasks import expression as task
+from arith_hf.tasks.base import ERROR, Step, Working
+from arith_hf.tasks.grammar import UnknownCharacter
+
+seeds = st.integers(0, 10**9).map(random.Random)
+
+
+# Written (rows S0.2 and S0.3)
+
+
+@pytest.mark.parametrize(
+    ("expression", "solution"),
+    [
+        (
+            "5 + (10 - 3)",
+            "<think>\nStep 1: 10 - 3 = 7\nExpression now: 5 + 7\nStep 2: 5 + 7 = 12\nExpression now: 12\n</think>\n"
+            "Final Result: 12",
+        ),
+        (
+            "(2 - 5) - (4 - 8)",
+            "<think>\nStep 1: 2 - 5 = -3\nExpression now: -3 - (4 - 8)\nStep 2: 4 - 8 = -4\nExpression now: -3 - -4\n"
+            "Step 3: -3 - -4 = 1\nExpression now: 1\n</think>\nFinal Result: 1",
+        ),
+        (
+            "2+3-4+1",
+            "<think>\nStep 1: 2 + 3 = 5\nExpression now: (5 - 4) + 1\nStep 2: 5 - 4 = 1\nExpression now: 1 + 1\n"
+            "Step 3: 1 + 1 = 2\nExpression now: 2\n</think>\nFinal Result: 2",
+        ),
+        ("4", "<think>\n</think>\nFinal Result: 4"),
+        ("((-4))", "<think>\n</think>\nFinal Result: -4"),
+        ("5 +", "<think>Evaluation ERROR</think>\nFinal Result: ERROR"),
+    ],
+)
+def test_the_solution_byte_for_byte(expression, solution):
+    assert notation.completion(task.work(expression)) == solution
+
+
+def test_a_prompt_is_the_problem_and_a_line_break():
+    assert notation.problem("5+( 10 - 3)") == "Evaluate: 5 + (10 - 3)"
+    assert notation.prompt("Evaluate: 5") == "Evaluate: 5\n"
+
+
+@given(seeds, st.booleans())
+def test_one_think_and_one_boundary(rng, invalid):
+    expression = task.pose(rng, invalid=invalid)
+    prompt = notation.prompt(notation.problem(expression))
+    solution = notation.completion(task.work(expression))
+    assert (prompt + solution).count(notation.THINK) == (prompt + solution).count(notation.END_THINK) == 1
+    assert prompt.endswith("\n")
+    assert solution.startswith(notation.THINK)
+    assert not any(word.startswith("\n<think>") for word in notation.KEYWORDS)  # none may straddle the boundary
+
+
+@pytest.mark.parametrize("head", ["", "Evaluate: ", "evaluate:", "  EVALUATE :\t"])
+def test_ask_takes_what_a_person_types(head):
+    assert notation.ask(head + "5+(10 -3) ") == "Evaluate: 5 + (10 - 3)\n"
+    with pytest.raises(UnknownCharacter, match=rf"'x' at column {len(head) + 3}:"):
+        notation.ask(head + "5+x")
+
+
+def test_keywords_that_hold_others_come_first():
+    for index, word in enumerate(notation.KEYWORDS):
+        assert not any(earlier in word for earlier in notation.KEYWORDS[:index])
+
+
+# Read back
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("<think>\n</think>\nFinal Result: 12", 12),
+        ("<think>\n</think>\nFinal Result: -12\n ", -12),
+        ("<think>Evaluation ERROR</think>\nFinal Result: ERROR", ERROR),
+        ("<think>\n</think>\nFinal Result: 12\nFinal Result: 13", 13),  # the last one counts
+        ("<think>\nFinal Result: 12\n</think>\nFinal Result: 13", 13),
+        ("<think>\n</think>\nFinal Result:13", 13),
+        ("<think>\n</think>\nFinal Result: 007", 7),  # leading zeros and -0 are the integer that they write
+        ("<think>\n</think>\nFinal Result: -0", 0),
+        ("Final Result: 12", None),  # before </think>: a prompt or a thought, never an answer
+        ("<think>\nFinal Result: 12\n</think>", None),
+        ("<think>\n</think>\n12", None),
+        ("<think>\n</think>\nFinal Result: ", None),
+        ("<think>\n</think>\nFinal Result: 12 apples", None),
+        ("<think>\n</think>\nFinal Result: 12.0", None),
+        ("<think>\n</think>\nFinal Result: 1 2", None),
+        ("<think>\n</think>\nFinal Result: - 12", None),
+        ("<think>\n</think>\nFinal Result: +12", None),
+        ("<think>\n</think>\nFinal Result: 1_2", None),
+        ("<think>\n</think>\nFinal Result: ١٢", None),
+        ("<think>\n</think>\nFinal Result: ²", None),
+        ("<think>\n</think>\nFinal Result: error", None),
+        ("<think>\n</think>\nFinal Result: ERRORERROR", None),
+        ("<think>\n</think>\nFinal Result: 12<eos>", None),
+        ("<think>\n</think>\nFinal Result: 12\nFinal Result: x", None),
+        ("<think>\n</think>\nFinal Result: " + "9" * 10_000, None),  # more digits than Python would read
+        ("", None),
+    ],
+)
+def test_read_answer(text, answer):
+    assert notation.read_answer(text) == answer
+    assert type(notation.read_answer(text)) is type(answer)
+
+
+@given(st.integers(), st.text(max_size=20))
+def test_whatever_precedes_the_answer_is_not_read(answer, thought):
+    assert notation.read_answer(f"{thought}</think>\nFinal Result: {answer}") == answer
+
+
+@given(seeds, st.booleans())
+def test_a_working_survives_its_text(rng, typed):
+    working = task.work(task.pose(rng, typed=typed))
+    text = notation.completion(working)
+    assert Working(tuple(notation.read_steps(text)), notation.read_answer(text)) == working
+
+
+def test_read_steps_stops_at_the_first_line_out_of_form():
+    text = notation.completion(task.work("1 + 2 + 3 + 4"))
+    assert len(notation.read_steps(text)) == 3
+    assert len(notation.read_steps(text.replace("Step 2", "Step 3"))) == 1
+    assert len(notation.read_steps(text.replace("3 + 3 = 6", "3 + 3 = six"))) == 1
+    assert notation.read_steps(text.removeprefix("<think>")) == []
+    assert notation.read_steps("<think>Evaluation ERROR</think>\nFinal Result: ERROR") == []
+
+
+@given(seeds, st.data())
+def test_a_digit_or_sign_changed_in_a_working_is_judged_wrong(rng, data):
+    expression = task.pose(rng, max_depth=3)
+    text = notation.completion(task.work(expression))
+    place = data.draw(st.sampled_from([index for index, character in enumerate(text) if character in "0123456789+-"]))
+    changed = text[:place] + data.draw(st.sampled_from("0123456789+-")) + text[place + 1 :]
+    fault = task.judge(expression, notation.read_steps(changed), notation.read_answer(changed))
+    assert (fault is None) == (changed == text)
+
+
+# Segments and drills
+
+
+def test_segments_are_cut_from_a_trace():
+    problem, working = "Evaluate: 5 + (10 - 3)", task.work("5 + (10 - 3)")
+    trace = notation.prompt(problem) + notation.completion(working)
+    assert notation.segment(problem, working, 0, 2, first=40) == trace
+    assert notation.segment(problem, working, 0, 1, first=40) == trace[: trace.index("\nStep 2")]
+    assert notation.segment(problem, working, 1, 1, first=2) == trace[trace.index("\nExpression now") :]
+    assert "\nStep 40: 5 + 7 = 12\n" in notation.segment(problem, working, 1, 1, first=40)
+
+
+def test_a_drill_is_lines_of_steps_and_all_problems_are_found_again():
+    drill = notation.drill([(7, Step(12, "-", -7, 19, "")), (1, Step(-1, "+", 2, 1, ""))])
+    assert drill == "\nStep 7: 12 - -7 = 19\nStep 1: -1 + 2 = 1"
+    assert notation.posed(drill) == ["12 - -7", "-1 + 2"]
+    assert notation.posed("Evaluate: 5 + 3\n<think>\nStep 1: 5 + 3 = 8") == ["5 + 3"]
+    assert notation.posed("\nExpression now: 5 + 3\nStep 9: 5 + 3 = 8") == ["5 + 3"]
