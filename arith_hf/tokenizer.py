@@ -29,12 +29,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 
 from arith_hf import files, notation, recipe
 
-SPECIALS = {
-    "pad_token": notation.PAD,
-    "unk_token": notation.UNK,
-    "bos_token": notation.BOS,
-    "eos_token": notation.EOS,
-}
+SPECIALS = dict(pad_token=notation.PAD, unk_token=notation.UNK, bos_token=notation.BOS, eos_token=notation.EOS)
 TAGS = (notation.THINK, notation.END_THINK)
 ALPHABET = "0123456789+-() \n"  # what an expression, and the end of a prompt, are written in
 SAMPLE = 1000  # rows of each file that are proven to come back; a second of work
@@ -262,7 +257,7 @@ def tokens(argv: list[str]) -> None:
     options = make_parser("tokens", "Print a tokenizer's table.").parse_args(argv)
     tokenizer = load(options.tokenizer)
     special = set(tokenizer.all_special_ids)
-    names = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+    names = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
     rows = [
         {"id": index, "token": name, "text": tokenizer.decode([index]), "special": index in special}
         for index, name in enumerate(names)

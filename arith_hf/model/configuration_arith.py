@@ -88,6 +88,8 @@ class ArithConfig(PreTrainedConfig):
             )
         if self.position_embedding == "rotary" and self.head_dim % 2:
             raise ValueError(f"need an even head_dim for rotary positions, got {self.head_dim}")
+        if self.pad_token_id is not None and not 0 <= self.pad_token_id < self.vocab_size:
+            raise ValueError(f"need 0 <= pad_token_id < vocab_size = {self.vocab_size}, got {self.pad_token_id}")
         for name in ("hidden_dropout", "attention_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"need 0 <= {name} < 1, got {getattr(self, name)}")
@@ -97,7 +99,7 @@ class ArithConfig(PreTrainedConfig):
         """A shape by name with any field overridden; ValueError where a name or a value is wrong."""
         if size not in SIZES:
             raise ValueError(f"no size `{size}`{nearest(size, SIZES)} The sizes are {', '.join(SIZES)}.")
-        known = {field.name for field in dataclasses.fields(cls)}
+        known = {field.name for field in dataclasses.fields(cls)} | {"attn_implementation"}
         for name in fields:
             if name not in known:
                 raise ValueError(f"the model has no field `{name}`{nearest(name, known)}")

@@ -53,12 +53,16 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return x * cos + torch.cat((-second, first), dim=-1) * sin
 
 
+class ArithOutput(nn.Linear):
+    """A projection into the residual stream: the ones that `zero_init_output` starts at zero."""
+
+
 class ArithMLP(nn.Module):
     def __init__(self, config: ArithConfig) -> None:
         super().__init__()
         self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
         self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
-        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
+        self.down_proj = ArithOutput(config.intermediate_size, config.hidden_size, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.down_proj(nn.functional.silu(self.gate_proj(x)) * self.up_proj(x))
@@ -93,7 +97,7 @@ class ArithAttention(nn.Module):
         self.q_proj = nn.Linear(config.hidden_size, config.hidden_size, bias=False)
         self.k_proj = nn.Linear(config.hidden_size, config.hidden_size, bias=False)
         self.v_proj = nn.Linear(config.hidden_size, config.hidden_size, bias=False)
-        self.o_proj = nn.Linear(config.hidden_size, config.hidden_size, bias=False)
+        self.o_proj = ArithOutput(config.hidden_size, config.hidden_size, bias=False)
         if config.qk_norm:
             self.q_norm = ArithRMSNorm(self.head_dim, config.rms_norm_eps)
             self.k_norm = ArithRMSNorm(self.head_dim, config.rms_norm_eps)
@@ -153,9 +157,8 @@ class ArithPreTrainedModel(PreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
-        if self.config.zero_init_output and isinstance(module, ArithDecoderLayer):  # comes after its own parts
-            initialization.zeros_(module.self_attn.o_proj.weight)
-            initialization.zeros_(module.mlp.down_proj.weight)
+        if self.config.zero_init_output and isinstance(module, ArithOutput):
+            initialization.zeros_(module.weight)  # leaves a weight that was loaded alone
 
 
 class ArithModel(ArithPreTrainedModel):
