@@ -12,7 +12,6 @@ AutoConfig.register(ArithConfig.model_type, ArithConfig, exist_ok=True)
 AutoModel.register(ArithConfig, ArithModel, exist_ok=True)
 AutoModelForCausalLM.register(ArithConfig, ArithForCausalLM, exist_ok=True)
 ArithConfig.register_for_auto_class()
-ArithModel.register_for_auto_class("AutoModel")
 ArithForCausalLM.register_for_auto_class("AutoModelForCausalLM")
 
 __all__ = ["SIZES", "ArithConfig", "ArithForCausalLM", "ArithModel"]
