@@ -23,7 +23,7 @@ VERBS = {  # verb -> (module, function, what it does)
     "sft": ("arith_hf.train.sft", "main", "tune on prompt and completion, in full or with LoRA (use_peft)"),
     "grpo": ("arith_hf.train.grpo", "main", "reinforce right answers"),
     "evaluate": ("arith_hf.evaluate", "main", "measure a checkpoint on the saved test sets"),
-    "solve": ("arith_hf.solver", "main", "answer expressions: interactive, one, or a JSONL file"),
+    "solve": ("arith_hf.solve", "main", "answer expressions: interactive, one, or a JSONL file"),
     "merge": ("arith_hf.checkpoint", "merge_main", "fold a LoRA adapter into a full checkpoint"),
     "export": ("arith_hf.checkpoint", "export_main", "write the stock Llama or Qwen3 form of a checkpoint"),
     "push": ("arith_hf.hub", "push_main", "publish a checkpoint on the Hub"),
@@ -58,20 +58,25 @@ def run(verb: str, arguments: list[str], debug: bool) -> int:
     module, function, _ = VERBS[verb]
     try:
         return getattr(importlib.import_module(module), function)(arguments) or 0
-    except KeyboardInterrupt:
-        problem, status = "interrupted; the same command goes on from the last complete step", 1
-    except (ValueError, FileNotFoundError, NotADirectoryError, IsADirectoryError, FileExistsError) as error:
-        problem, status = str(error), 2
-    except ModuleNotFoundError as error:
-        problem, status = f"{error}: install what is missing with `pip install -e .`", 1
-    except OSError as error:
-        problem, status = f"{error}; what was finished before is kept, free what is missing and run again", 1
-    except Exception as error:
-        problem, status = f"{type(error).__name__}: {error}", 1
-    if debug:
-        traceback.print_exc()
-    print(f"arith-hf {verb}: {' '.join(problem.split())}", file=sys.stderr)
-    return status
+    except (Exception, KeyboardInterrupt) as error:
+        if debug:
+            traceback.print_exception(error)
+        problem, status = explain(error)
+        print(f"arith-hf {verb}: {' '.join(problem.split())}", file=sys.stderr)
+        return status
+
+
+def explain(error: BaseException) -> tuple[str, int]:
+    """One line for the user, and the exit status."""
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted; the same command goes on from the last complete step", 1
+    if isinstance(error, (ValueError, FileNotFoundError, NotADirectoryError, IsADirectoryError, FileExistsError)):
+        return str(error), 2
+    if isinstance(error, ModuleNotFoundError):
+        return f"{error}: install what is missing with `pip install -e .`", 1
+    if isinstance(error, OSError):
+        return f"{error}; what was finished before is kept: mend the cause and run the same command again", 1
+    return f"{type(error).__name__}: {error}", 1
 
 
 def overview() -> str:

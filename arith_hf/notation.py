@@ -13,9 +13,12 @@ THINK, END_THINK = "<think>", "</think>"  # ordinary tokens: decoding that skips
 HEAD, NOW, RESULT = "Evaluate: ", "Expression now: ", "Final Result: "
 FAILED = "Evaluation ERROR"
 
+COUNTED = 63  # numbers whose step label is one token: a full tree of depth 6 takes as many; larger ones go by the digit
+
 KEYWORDS: tuple[str, ...] = (
     HEAD,
     f"\n{END_THINK}",
+    *(f"\nStep {number}: " for number in range(1, COUNTED + 1)),
     "\nStep ",
     f"\n{NOW}",
     f"\n{RESULT}",
@@ -89,21 +92,40 @@ def completion(working: Working) -> str:
     return THINK + step_lines(working.steps) + ending(working.answer)
 
 
-def segment(problem: str, working: Working, start: int, count: int, first: int) -> str:
-    """`count` consecutive steps cut from a trace at `start`, after the line that they rewrite, numbered from `first`.
+def solution(prompt: str, task: str) -> str:
+    """The right completion of a prompt.
 
-    The cut keeps the line break in front, so that its tokens are those of a trace; from the first step on it opens
-    with the problem and counts from 1, and with the last step it closes with the final result.
+    >>> solution("Evaluate: ((4))\\n", "expression")
+    '<think>\\n</think>\\nFinal Result: 4'
+    """
+    return completion(tasks.get(task).work(prompt.removeprefix(HEAD).rstrip("\n")))
+
+
+def segment(problem: str, working: Working, start: int, count: int, first: int) -> tuple[str, str]:
+    """`count` consecutive steps cut from a trace at `start`, numbered from `first`: what is given, and what follows.
+
+    Given is the line that the steps rewrite, with its line break, so that its tokens are those of a trace, and the
+    number of the first step, which nothing foretells. From the first step on a cut opens with the problem and counts
+    from 1. It closes with the final result, or with the number of the next step, which tells where an expression ends.
     """
     steps = working.steps[start : start + count]
+    first = first if start else 1
     last = start + count >= len(working.steps)
-    head = f"\n{NOW}{working.steps[start - 1].expression}" if start else prompt(problem) + THINK
-    return head + step_lines(steps, first if start else 1) + (ending(working.answer) if last else "")
+    lines = step_lines(steps, first) + (ending(working.answer) if last else f"\nStep {first + len(steps)}: ")
+    if start == 0:
+        return prompt(problem), THINK + lines
+    number = f"\nStep {first}: "
+    return f"\n{NOW}{working.steps[start - 1].expression}{number}", lines.removeprefix(number)
 
 
-def drill(facts: list[tuple[int, Step]]) -> str:
-    """Numbered step lines that have nothing to do with one another, every line with its line break in front."""
-    return "".join(f"\n{step_line(number, step)}" for number, step in facts)
+def drill(number: int, step: Step) -> tuple[str, str]:
+    """One fact: what is given, and its result with the words behind it, which tell where the number ends.
+
+    >>> drill(7, Step(12, "-", -7, 19, ""))
+    ('\\nStep 7: 12 - -7 = ', '19\\nExpression now: ')
+    """
+    given, _, result = step_line(number, step).rpartition(" ")
+    return f"\n{given} ", f"{result}\n{NOW}"
 
 
 # Reading
@@ -137,14 +159,14 @@ def read_steps(completion: str) -> list[Step]:
     return steps
 
 
-def posed(text: str) -> list[str]:
-    """The problems that a trace, segment or drill poses: its own, the one it goes on from, or each of its facts.
+def posed(text: str) -> str:
+    """The problem that a trace, segment or drill poses: its own, the one it goes on from, or its fact.
 
     >>> posed("Evaluate: 5 + 3\\n<think>"), posed("\\nExpression now: 7 - 4\\nStep 2: 7 - 4 = 3")
-    (['5 + 3'], ['7 - 4'])
+    ('5 + 3', '7 - 4')
     """
-    head, _, rest = text.lstrip("\n").partition("\n")
+    head = text.lstrip("\n").partition("\n")[0]
     for mark in (HEAD, NOW):
         if head.startswith(mark):
-            return [head.removeprefix(mark)]
-    return [line.partition(": ")[2].partition(" = ")[0] for line in (head, *rest.splitlines())]
+            return head.removeprefix(mark)
+    return head.partition(": ")[2].partition(" = ")[0]

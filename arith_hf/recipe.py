@@ -9,6 +9,7 @@ import difflib
 import json
 from argparse import SUPPRESS, Namespace
 from collections.abc import Iterator, Sequence
+from enum import Enum
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -55,7 +56,12 @@ def explicit(instances: Sequence[Any], argv: Sequence[str], verb: str) -> dict[s
     config = config_path(arguments)
     said = [token[2:].split("=")[0].replace("-", "_") for token in arguments if token.startswith("--")]
     keys = {**places(config, verb), **load(config), **dict.fromkeys(said)}
-    return {key: getattr(one, key) for key in keys for one in instances if hasattr(one, key)}
+    return {key: plain(getattr(one, key)) for key in keys for one in instances if hasattr(one, key)}
+
+
+def plain(value: Any) -> Any:
+    """What YAML can hold: the value of an enumeration, anything else as it is."""
+    return value.value if isinstance(value, Enum) else value
 
 
 def config_path(arguments: list[str]) -> Path | None:

@@ -52,7 +52,7 @@ RECIPES = {
         "per_device_train_batch_size": 8,
         "num_generations": 4,
         "steps_per_generation": 2,
-        "max_completion_length": 24,
+        "max_completion_length": 160,
         "num_generations_eval": 1,
         "beta": 0.0,
         "mask_truncated_completions": False,

@@ -18,7 +18,8 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("line", "said"), [(b"{", "not a JSON object"), (b"[1]", "need a JSON object, got list"), (b'{"a": "\xff"}', "broken")]
+    ("line", "said"),
+    [(b"{", "not a JSON object"), (b"[1]", "need a JSON object, got list"), (b'{"a": "\xff"}', "broken")],
 )
 def test_a_broken_line_is_named(tmp_path, line, said):
     path = tmp_path / "rows.jsonl"

@@ -148,15 +148,18 @@ def test_a_digit_or_sign_changed_in_a_working_is_judged_wrong(rng, data):
 def test_segments_are_cut_from_a_trace():
     problem, working = "Evaluate: 5 + (10 - 3)", task.work("5 + (10 - 3)")
     trace = notation.prompt(problem) + notation.completion(working)
-    assert notation.segment(problem, working, 0, 2, first=40) == trace
-    assert notation.segment(problem, working, 0, 1, first=40) == trace[: trace.index("\nStep 2")]
-    assert notation.segment(problem, working, 1, 1, first=2) == trace[trace.index("\nExpression now") :]
-    assert "\nStep 40: 5 + 7 = 12\n" in notation.segment(problem, working, 1, 1, first=40)
+    assert "".join(notation.segment(problem, working, 0, 2, first=40)) == trace
+    assert notation.segment(problem, working, 0, 1, first=40) == (
+        f"{problem}\n",
+        "<think>\nStep 1: 10 - 3 = 7\nExpression now: 5 + 7\nStep 2: ",
+    )
+    assert "".join(notation.segment(problem, working, 1, 1, first=2)) == trace[trace.index("\nExpression now") :]
+    assert notation.segment(problem, working, 1, 1, first=40)[0] == "\nExpression now: 5 + 7\nStep 40: "
 
 
-def test_a_drill_is_lines_of_steps_and_all_problems_are_found_again():
-    drill = notation.drill([(7, Step(12, "-", -7, 19, "")), (1, Step(-1, "+", 2, 1, ""))])
-    assert drill == "\nStep 7: 12 - -7 = 19\nStep 1: -1 + 2 = 1"
-    assert notation.posed(drill) == ["12 - -7", "-1 + 2"]
-    assert notation.posed("Evaluate: 5 + 3\n<think>\nStep 1: 5 + 3 = 8") == ["5 + 3"]
-    assert notation.posed("\nExpression now: 5 + 3\nStep 9: 5 + 3 = 8") == ["5 + 3"]
+def test_all_problems_are_found_again():
+    drill = "".join(notation.drill(7, Step(12, "-", -7, 19, "")))
+    assert drill == "\nStep 7: 12 - -7 = 19\nExpression now: "
+    assert notation.posed(drill) == "12 - -7"
+    assert notation.posed("Evaluate: 5 + 3\n<think>\nStep 1: 5 + 3 = 8") == "5 + 3"
+    assert notation.posed("\nExpression now: 5 + 3\nStep 9: 5 + 3 = 8") == "5 + 3"

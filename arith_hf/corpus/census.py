@@ -34,17 +34,16 @@ def split_written(name: str) -> str:
 def count(path: Path, task: str, normal: dict[str, str], found: set[str]) -> dict[str, Any]:
     """Counts of one file; its problems' normal forms are added to `found`, `normal` remembers those worked out."""
     of = tasks.get(task)
-    rows = problems = bare = 0
+    rows = bare = 0
     kinds: Counter[str] = Counter()
     levels: Counter[int] = Counter()
     sources: Counter[str] = Counter()
     for row in tqdm(files.read_jsonl(path), desc=f"Checking {path.parent.name}/{path.stem}", unit=" rows"):
         rows += 1
-        for expression in notation.posed(row.get("text") or row.get("problem") or row["prompt"]):
-            if expression not in normal:
-                normal[expression] = of.normalise(expression)
-            found.add(normal[expression])
-            problems += 1
+        expression = notation.posed(row.get("text") or row.get("problem") or row["prompt"])
+        if expression not in normal:
+            normal[expression] = of.normalise(expression)
+        found.add(normal[expression])
         if "source" in row:
             sources[row["source"]] += 1
         if "kind" in row:
@@ -52,7 +51,7 @@ def count(path: Path, task: str, normal: dict[str, str], found: set[str]) -> dic
             if row["kind"] == "valid":
                 levels[row["level"]] += 1
                 bare += row["level"] == 0
-    counts: dict[str, Any] = {"rows": rows, "sha256": files.sha256(path), "problems": problems, "distinct": len(found)}
+    counts: dict[str, Any] = {"rows": rows, "sha256": files.sha256(path), "distinct": len(found)}
     if sources:
         counts["sources"] = dict(sorted(sources.items()))
     if kinds:

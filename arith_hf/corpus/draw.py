@@ -22,7 +22,7 @@ from arith_hf.tasks.base import Step
 SALT = "arith-hf split 2375: "
 SHAPES, FILLS = 200, 100  # draws of a shape, and of numbers for each, before a split is taken to hold no such problem
 COPIES = 100  # draws per distinct problem asked for, before a test set is taken to be impossible
-DRILL_LINES, DRILL_CORE, STEP_NUMBERS = 4, 20, 60
+DRILL_CORE = 20  # operands up to this are drawn most
 
 Row = dict[str, Any]
 
@@ -105,19 +105,23 @@ def prompts_row(rng: random.Random, split: str, recipe: CorpusArguments) -> Row:
 
 
 def pretrain_row(rng: random.Random, split: str, recipe: CorpusArguments) -> Row:
-    """A text; `ends` says that it is whole, so that a trainer puts its end token behind it (never behind a cut)."""
+    """A text, of which the first `given` characters are there to be read, not learned.
+
+    `ends` says that it is whole, so that a trainer puts its end token behind it (never behind a cut).
+    """
     share = rng.random()
     if share < recipe.drill_rate:
-        text, source = drill(rng, split, recipe), "drill"
+        source, (given, learned) = "drill", drill(rng, split, recipe)
     elif share < recipe.drill_rate + recipe.segment_rate:
-        text, source = segment(rng, split, recipe), "segment"
+        source, (given, learned) = "segment", segment(rng, split, recipe)
     else:
         row = sft_row(rng, split, recipe)
-        text, source = row["prompt"] + row["completion"], "trace"
-    return {"text": text, "source": source, "ends": notation.read_answer(text) is not None}
+        source, given, learned = "trace", row["prompt"], row["completion"]
+    text = given + learned
+    return {"text": text, "source": source, "given": len(given), "ends": notation.read_answer(text) is not None}
 
 
-def segment(rng: random.Random, split: str, recipe: CorpusArguments) -> str:
+def segment(rng: random.Random, split: str, recipe: CorpusArguments) -> tuple[str, str]:
     """A few steps of a trace; the expression that they go on from is, as a problem, in the split too."""
     task = tasks.get(recipe.task)
     typed = rng.random() < recipe.typed_rate
@@ -133,12 +137,12 @@ def segment(rng: random.Random, split: str, recipe: CorpusArguments) -> str:
         working,
         start=rng.choice(starts),
         count=rng.randint(1, recipe.segment_steps),
-        first=rng.randint(2, STEP_NUMBERS),
+        first=rng.randint(2, notation.COUNTED),
     )
 
 
-def drill(rng: random.Random, split: str, recipe: CorpusArguments) -> str:
-    return notation.drill([(rng.randint(1, STEP_NUMBERS), fact(rng, split, recipe)) for _ in range(DRILL_LINES)])
+def drill(rng: random.Random, split: str, recipe: CorpusArguments) -> tuple[str, str]:
+    return notation.drill(rng.randint(1, notation.COUNTED), fact(rng, split, recipe))
 
 
 def fact(rng: random.Random, split: str, recipe: CorpusArguments) -> Step:

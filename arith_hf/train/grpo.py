@@ -9,11 +9,13 @@ import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from datasets import Dataset
+from transformers import PreTrainedTokenizerBase
 from trl import GRPOConfig, GRPOTrainer, ModelConfig, get_peft_config
 
-from arith_hf import checkpoint, recipe
+from arith_hf import checkpoint, notation, recipe
 from arith_hf.train import data, stage
-from arith_hf.train.samples import Samples
+from arith_hf.train.samples import Samples, longest
 
 
 @dataclass
@@ -46,6 +48,19 @@ def check(training: GRPOConfig) -> None:
         )
 
 
+def check_room(prompts: Dataset, model_tokenizer: PreTrainedTokenizerBase, max_completion_length: int) -> None:
+    """ValueError where a prompt of a known task has a right answer that `max_completion_length` would cut off."""
+    if "task" not in prompts.column_names:
+        return
+    right = [notation.solution(row["prompt"], row["task"]) for row in prompts]
+    need = longest(model_tokenizer, right)
+    if need > max_completion_length:
+        raise ValueError(
+            f"max_completion_length {max_completion_length} cannot hold the right answer of every prompt: "
+            f"set it to {need} or more, or make easier prompts"
+        )
+
+
 def main(argv: list[str]) -> None:
     trainer, run = prepare(argv)
     stage.run(trainer, run)
@@ -60,6 +75,7 @@ def prepare(argv: list[str]) -> tuple[GRPOTrainer, stage.Run]:
     model, model_tokenizer = checkpoint.load(model_config.model_name_or_path)
     data.check_tokenizer(model_tokenizer, own.dataset_name)
     train, validation = data.load(own.dataset_name, "prompts", ["prompt", "answer"])
+    check_room(train, model_tokenizer, training.max_completion_length)
     run = stage.begin(
         "grpo", argv, (own, training, model_config), training, model_tokenizer, model_config.model_name_or_path
     )

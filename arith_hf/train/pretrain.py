@@ -44,10 +44,9 @@ class PretrainArguments(stage.StageArguments):
 
 @dataclass
 class BlockCollator:
-    """Packed rows -> rectangular blocks of `max_length` tokens.
+    """Packed rows -> rectangular blocks of `max_length` tokens: `input_ids`, `position_ids`, `labels`, each (B, T).
 
-    `input_ids`, `position_ids` and `labels` are (B, T). Padding is one more document with labels -100; so is the first
-    token of each document, which its left neighbour must not predict.
+    Positions restart at each document; padding is one more document, with labels -100.
     """
 
     max_length: int
@@ -61,36 +60,45 @@ class BlockCollator:
         for index, row in enumerate(rows):
             length = len(row["input_ids"])
             input_ids[index, :length] = torch.tensor(row["input_ids"])
-            labels[index, :length] = input_ids[index, :length]
-            start = 0
-            for size in [*row["seq_lengths"], self.max_length - length]:
-                position_ids[index, start : start + size] = torch.arange(size)
-                if start < self.max_length:
-                    labels[index, start] = -100
-                start += size
+            labels[index, :length] = torch.tensor(row["labels"])
+            sizes = torch.tensor([*row["seq_lengths"], self.max_length - length])
+            starts = sizes.cumsum(0) - sizes
+            position_ids[index] = torch.arange(self.max_length) - starts.repeat_interleave(sizes)
         return {"input_ids": input_ids, "position_ids": position_ids, "labels": labels}
 
 
 def pack(
     rows: Dataset, model_tokenizer: PreTrainedTokenizerBase, max_length: int, num_proc: int | None = None
 ) -> Dataset:
-    """Blocks of at most `max_length` tokens made of whole documents (TRL's best fit).
+    """Blocks of at most `max_length` tokens made of whole documents (TRL's best fit): `input_ids`, `labels`.
 
-    The end token stands behind each document but those whose column `ends` is false: pieces cut from a longer one.
+    No label for the beginning of a document, nor for its first `given` characters where there is such a column. The end
+    token stands behind each document but those whose column `ends` is false: pieces cut from a longer one.
     """
-    end = [model_tokenizer.eos_token_id]
+    end = model_tokenizer.eos_token_id
 
     def tokenize(batch: dict[str, list[Any]]) -> dict[str, list[list[int]]]:
-        ends = batch.get("ends", [True] * len(batch["text"]))
-        ids = model_tokenizer(batch["text"])["input_ids"]
-        return {"input_ids": [row + end if whole else row for row, whole in zip(ids, ends, strict=True)]}
+        count = len(batch["text"])
+        encoded = model_tokenizer(batch["text"], return_offsets_mapping=True)
+        blocks: dict[str, list[list[int]]] = {"input_ids": [], "labels": []}
+        for ids, offsets, given, whole in zip(
+            encoded["input_ids"],
+            encoded["offset_mapping"],
+            batch.get("given", [0] * count),
+            batch.get("ends", [True] * count),
+            strict=True,
+        ):
+            labels = [token if start >= given else -100 for token, (start, _) in zip(ids, offsets, strict=True)]
+            blocks["input_ids"].append(ids + [end] * whole)
+            blocks["labels"].append([-100, *labels[1:]] + [end] * whole)
+        return blocks
 
     ids = rows.map(tokenize, batched=True, remove_columns=rows.column_names, num_proc=num_proc, desc="Tokenizing")
     return pack_dataset(ids, max_length, strategy="bfd", map_kwargs={"desc": "Packing"})
 
 
-def new_model(own: PretrainArguments, model_tokenizer: PreTrainedTokenizerBase) -> ArithForCausalLM:
-    """A model of the recipe's size with random weights, carrying the tokenizer's fingerprint."""
+def shape(own: PretrainArguments, model_tokenizer: PreTrainedTokenizerBase) -> ArithConfig:
+    """The config of a model of the recipe's size, carrying the tokenizer's fingerprint."""
     try:
         overrides = json.loads(own.config_overrides or "{}")
     except json.JSONDecodeError as error:
@@ -107,7 +115,7 @@ def new_model(own: PretrainArguments, model_tokenizer: PreTrainedTokenizerBase) 
         **overrides,
     )
     config._attn_implementation = own.attn_implementation
-    return ArithForCausalLM(config)
+    return config
 
 
 def muon(own: PretrainArguments, training: TrainingArguments) -> tuple[type, dict[str, Any]] | None:
@@ -133,6 +141,7 @@ def prepare(argv: list[str]) -> tuple[Trainer, stage.Run]:
     model_tokenizer = checkpoint.load_tokenizer(own.tokenizer_name_or_path)
     data.check_tokenizer(model_tokenizer, own.dataset_name)
     train, validation = data.load(own.dataset_name, "pretrain", ["text"])
+    config = shape(own, model_tokenizer)
     prompts = data.held_out(own.dataset_name, own.num_eval_generations)
     run = stage.begin("pretrain", argv, (own, training), training, model_tokenizer, parent=None)
     with training.main_process_first():
@@ -147,7 +156,7 @@ def prepare(argv: list[str]) -> tuple[Trainer, stage.Run]:
         )
     training.remove_unused_columns = False  # the collator reads `seq_lengths`, which no model takes
     trainer = Trainer(
-        model=new_model(own, model_tokenizer),
+        model=ArithForCausalLM(config),
         args=training,
         data_collator=BlockCollator(own.max_length, model_tokenizer.pad_token_id),
         train_dataset=train,

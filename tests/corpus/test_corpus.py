@@ -57,14 +57,18 @@ def forms(folder: Path, split: str) -> set[str]:
     if split != "test":
         names = [f"{part}/{split}" for part in ("pretrain", "sft", "prompts")]
     texts = [row.get("text") or row.get("problem") or row["prompt"] for name in names for row in rows(folder, name)]
-    return {task.normalise(expression) for text in texts for expression in notation.posed(text)}
+    return {task.normalise(notation.posed(text)) for text in texts}
 
 
 def test_every_file_has_its_rows_and_columns(small):
     described = {"expression", "problem", "solution", "answer", "task", "level", "steps", "kind", "split"}
     tested = {"problem", "expression", "answer", "task", "level", "steps", "kind"}
     asked = {"prompt", "answer", "task", "level", "steps", "kind"}
-    columns = {"pretrain": {"text", "source", "ends"}, "sft": {"prompt", "completion"} | described, "prompts": asked}
+    columns = {
+        "pretrain": {"text", "source", "given", "ends"},
+        "sft": {"prompt", "completion"} | described,
+        "prompts": asked,
+    }
     manifest = files.read_json(small / "manifest.json")
     sizes = {name.removesuffix(".jsonl"): counts["rows"] for name, counts in manifest["files"].items()}
     assert sizes == {
@@ -102,7 +106,7 @@ def test_a_trace_is_a_prompt_and_its_completion_with_one_think(small):
     traces = [row["text"] for row in rows(small, "pretrain/train") if row["source"] == "trace"]
     assert traces
     for text in traces:
-        (expression,) = notation.posed(text)
+        expression = notation.posed(text)
         assert text == notation.ask(expression) + notation.completion(task.work(expression))
         assert text.count("<think>") == 1
 
@@ -110,16 +114,14 @@ def test_a_trace_is_a_prompt_and_its_completion_with_one_think(small):
 def test_segments_and_drills_are_true(small):
     for row in rows(small, "pretrain/train"):
         assert row["ends"] == ("Final Result: " in row["text"])
+        given, learned = row["text"][: row["given"]], row["text"][row["given"] :]
         if row["source"] == "drill":
-            lines = row["text"].removeprefix("\n").split("\n")
-            assert len(lines) == 4
-            for line in lines:
-                fact = line.partition(": ")[2].partition(" = ")
-                assert line.startswith("Step ")
-                assert task.work(fact[0]).answer == int(fact[2])
+            assert given.startswith("\nStep ")
+            fact = given.partition(": ")[2].removesuffix(" = ")
+            assert learned == f"{task.work(fact).answer}\nExpression now: "
         if row["source"] == "segment":
-            (head,) = notation.posed(row["text"])
-            lines = [line for line in row["text"].split("\n") if line.startswith("Step ")]
+            head = notation.posed(row["text"])
+            lines = [line for line in row["text"].split("\n") if line.startswith("Step ") and " = " in line]
             steps = task.work(head).steps[: len(lines)]
             assert 1 <= len(lines) <= 2
             assert row["text"].startswith((f"Evaluate: {head}\n<think>\nStep 1: ", f"\nExpression now: {head}\nStep "))

@@ -12,7 +12,10 @@ def test_parameters_move_and_held_out_accuracy_is_logged(road, tmp_path):
     output = tmp_path / "grpo"
     more = ["--model_name_or_path", str(road / "checkpoints/tiny/pretrain"), "--output_dir", str(output)]
     assert stage(road, "grpo", *more, "--reward_funcs", "conftest.length_reward") == 0
-    before, after = load_file(road / "checkpoints/tiny/pretrain/model.safetensors"), load_file(output / "model.safetensors")
+    before, after = (
+        load_file(road / "checkpoints/tiny/pretrain/model.safetensors"),
+        load_file(output / "model.safetensors"),
+    )
     assert all(not torch.equal(before[name], after[name]) for name in before)
     metrics = files.read_json(output / "metrics.json")
     assert "eval_exact_match" in metrics

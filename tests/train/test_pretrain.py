@@ -1,7 +1,9 @@
 import json
+from itertools import pairwise
 
 import torch
 from conftest import stage
+from datasets import Dataset
 from safetensors.torch import load_file
 
 from arith_hf import checkpoint, files
@@ -29,20 +31,27 @@ def test_blocks_hold_whole_documents_with_restarting_positions(road):
     blocks = pack(rows, tokenizer, 256)
     batch = BlockCollator(256, tokenizer.pad_token_id)([blocks[index] for index in range(len(blocks))])
     assert batch["input_ids"].shape == batch["labels"].shape == batch["position_ids"].shape == (len(blocks), 256)
-    texts = []
+    found = []
     for ids, positions, labels in zip(*(batch[key].tolist() for key in batch), strict=True):
         starts = [place for place, position in enumerate(positions) if position == 0] + [256]
-        for start, stop in zip(starts, starts[1:], strict=False):
+        for start, stop in pairwise(starts):
             assert positions[start:stop] == list(range(stop - start))
-            assert labels[start] == -100  # the neighbour on the left must not predict it
-            if ids[start] == tokenizer.bos_token_id:
-                assert labels[start + 1 : stop] == ids[start + 1 : stop]
-                texts.append((tokenizer.decode(ids[start:stop], skip_special_tokens=True), ids[stop - 1]))
-            else:
+            if ids[start] != tokenizer.bos_token_id:
                 assert set(labels[start:stop]) == {-100}  # padding
-    ends = {text: whole for text, whole in zip(rows["text"], rows["ends"], strict=True)}
-    assert sorted(text for text, _ in texts) == sorted(rows["text"])
-    assert all((last == tokenizer.eos_token_id) == ends[text] for text, last in texts)
+                continue
+            learned = [label for label in labels[start:stop] if label != -100]
+            assert learned == ids[stop - len(learned) : stop]  # one stretch, to the end of the document
+            whole = ids[stop - 1] == tokenizer.eos_token_id
+            text = [tokenizer.decode(part, skip_special_tokens=True) for part in (ids[start:stop], learned)]
+            found.append((*text, whole))
+    expected = [(row["text"], row["text"][row["given"] :], row["ends"]) for row in rows]
+    assert sorted(found) == sorted(expected)
+
+
+def test_text_alone_is_learned_from_its_first_token_on(road):
+    tokenizer = checkpoint.load_tokenizer(road / "checkpoints/tiny/tokenizer")
+    (block,) = pack(Dataset.from_dict({"text": ["1 + 2"]}), tokenizer, 64)
+    assert block["labels"] == [-100, *tokenizer("1 + 2")["input_ids"][1:], tokenizer.eos_token_id]
 
 
 def test_a_document_does_not_see_its_neighbours(road):
