@@ -6,10 +6,11 @@ cannot express are errors before any compute.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from datasets import Dataset, load_dataset
 from datasets.exceptions import DatasetGenerationError
-from transformers import PreTrainedTokenizerBase
+from transformers import BatchEncoding, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from arith_hf import files, tokenizer
@@ -79,24 +80,29 @@ def check_tokenizer(model_tokenizer: PreTrainedTokenizerBase, dataset_name: str)
 def fit(
     rows: Dataset, model_tokenizer: PreTrainedTokenizerBase, max_length: int | None, overlong: str, num_proc: int | None
 ) -> Dataset:
-    """Rows whose tokens (beginning and end included) number at most `max_length`.
+    """Rows of prompt and completion that take at most `max_length` tokens, beginning and end included; see `keep`."""
 
-    Longer ones are an error, or dropped and counted where `overlong` is "drop"; so is text that has unknown tokens.
-    """
-    unknown = model_tokenizer.unk_token_id
+    def measure(batch: dict[str, list[str]]) -> dict[str, list[int]]:
+        text = [prompt + rest for prompt, rest in zip(batch["prompt"], batch["completion"], strict=True)]
+        return {"length": [len(ids) + 1 for ids in encode(model_tokenizer, text)["input_ids"]]}
 
-    def measure(batch: dict[str, list[str]]) -> dict[str, list]:
-        text = batch.get("text") or [p + c for p, c in zip(batch["prompt"], batch["completion"], strict=True)]
-        ids = model_tokenizer(text)["input_ids"]
-        return {"length": [len(row) + 1 for row in ids], "unknown": [unknown in row for row in ids]}
-
-    measured = rows.map(
+    lengths = rows.map(
         measure, batched=True, remove_columns=rows.column_names, num_proc=num_proc, desc="Measuring lengths"
     )
-    if any(measured["unknown"]):
-        row = list(measured["unknown"]).index(True)
-        raise ValueError(f"row {row} of the data holds text that the tokenizer cannot express: {rows[row]}")
-    lengths = list(measured["length"])
+    return keep(rows, list(lengths["length"]), max_length, overlong)
+
+
+def encode(model_tokenizer: PreTrainedTokenizerBase, texts: list[str], **options: Any) -> BatchEncoding:
+    """The tokens of `texts`; ValueError where the tokenizer cannot express one."""
+    encoded = model_tokenizer(texts, **options)
+    for text, ids in zip(texts, encoded["input_ids"], strict=True):
+        if model_tokenizer.unk_token_id in ids:
+            raise ValueError(f"the tokenizer cannot express this text of the data: {text!r}")
+    return encoded
+
+
+def keep(rows: Dataset, lengths: list[int], max_length: int | None, overlong: str) -> Dataset:
+    """Rows of at most `max_length` tokens; longer ones are an error, or counted and dropped (`overlong: drop`)."""
     fitting = [index for index, length in enumerate(lengths) if max_length is None or length <= max_length]
     lost = len(lengths) - len(fitting)
     if lost == 0:

@@ -68,7 +68,11 @@ class BlockCollator:
 
 
 def pack(
-    rows: Dataset, model_tokenizer: PreTrainedTokenizerBase, max_length: int, num_proc: int | None = None
+    rows: Dataset,
+    model_tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    overlong: str = "error",
+    num_proc: int | None = None,
 ) -> Dataset:
     """Blocks of at most `max_length` tokens made of whole documents (TRL's best fit): `input_ids`, `labels`.
 
@@ -77,10 +81,10 @@ def pack(
     """
     end = model_tokenizer.eos_token_id
 
-    def tokenize(batch: dict[str, list[Any]]) -> dict[str, list[list[int]]]:
+    def tokenize(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
         count = len(batch["text"])
-        encoded = model_tokenizer(batch["text"], return_offsets_mapping=True)
-        blocks: dict[str, list[list[int]]] = {"input_ids": [], "labels": []}
+        encoded = data.encode(model_tokenizer, batch["text"], return_offsets_mapping=True)
+        documents: dict[str, list[Any]] = {"input_ids": [], "labels": [], "length": []}
         for ids, offsets, given, whole in zip(
             encoded["input_ids"],
             encoded["offset_mapping"],
@@ -89,11 +93,13 @@ def pack(
             strict=True,
         ):
             labels = [token if start >= given else -100 for token, (start, _) in zip(ids, offsets, strict=True)]
-            blocks["input_ids"].append(ids + [end] * whole)
-            blocks["labels"].append([-100, *labels[1:]] + [end] * whole)
-        return blocks
+            documents["input_ids"].append(ids + [end] * whole)
+            documents["labels"].append([-100, *labels[1:]] + [end] * whole)
+            documents["length"].append(len(ids) + whole)
+        return documents
 
     ids = rows.map(tokenize, batched=True, remove_columns=rows.column_names, num_proc=num_proc, desc="Tokenizing")
+    ids = data.keep(ids, list(ids["length"]), max_length, overlong).remove_columns("length")
     return pack_dataset(ids, max_length, strategy="bfd", map_kwargs={"desc": "Packing"})
 
 
@@ -146,12 +152,7 @@ def prepare(argv: list[str]) -> tuple[Trainer, stage.Run]:
     run = stage.begin("pretrain", argv, (own, training), training, model_tokenizer, parent=None)
     with training.main_process_first():
         train, validation = (
-            pack(
-                data.fit(rows, model_tokenizer, own.max_length, own.overlong, own.dataset_num_proc),
-                model_tokenizer,
-                own.max_length,
-                own.dataset_num_proc,
-            )
+            pack(rows, model_tokenizer, own.max_length, own.overlong, own.dataset_num_proc)
             for rows in (train, validation)
         )
     training.remove_unused_columns = False  # the collator reads `seq_lengths`, which no model takes
