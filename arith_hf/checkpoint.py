@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 from peft import PeftModel
 from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers.utils.logging import disable_progress_bar
 
 import arith_hf.model  # noqa: F401  (makes the Auto classes know `model_type: arith`)
 from arith_hf import __version__, files, tokenizer
@@ -281,4 +282,5 @@ def parse_output(parser: Arguments, argv: list[str], what: str) -> argparse.Name
     parser.add_argument("--checkpoint", required=True, help=what)
     parser.add_argument("--output_dir", required=True, help="folder to write")
     parser.add_argument("--overwrite", action="store_true", help="replace a folder that is not empty")
+    disable_progress_bar()  # of the loading, which takes no time
     return parser.parse_args(argv)

@@ -7,6 +7,7 @@ May not know how an answer is generated (solver.py) or written (notation.py).
     arith-hf solve --checkpoint DIR --input problems.jsonl --output answers.jsonl
 """
 
+import json
 import sys
 import time
 from collections.abc import Iterator
@@ -54,6 +55,9 @@ def parse(argv: list[str]) -> Any:
     parser.add_argument("--temperature", type=float, default=0.0, help="0 is greedy (default), else sampled")
     parser.add_argument("--seed", type=int, default=0, help="seed of the sampling (default 0)")
     given = parser.parse_intermixed_args(protect(argv))
+    given.expressions = [expression.strip() for expression in given.expressions]
+    for expression in given.expressions:
+        notation.ask(expression)  # a character that it does not know is an error now, not after loading
     if bool(given.input) != bool(given.output) or (given.input and given.expressions):
         raise ValueError("need --input and --output together and no expressions beside them, or neither")
     if given.batch_size < 1 or given.temperature < 0 or (given.max_new_tokens is not None and given.max_new_tokens < 1):
@@ -159,17 +163,13 @@ def parse_line(solver: Solver, number: int, line: bytes) -> dict[str, Any]:
     """The output row of a line before it is solved; a line that cannot be asked has `error` and a null answer."""
     row: dict[str, Any] = {}
     try:
-        row = files.parse_row(line, f"line {number}")
-        row = {GIVEN + key if key in OURS else key: row[key] for key in row}
+        found = files.parse_row(line, f"line {number}")
+        json.dumps(found, ensure_ascii=False).encode()  # half of a surrogate pair can be read but not written
+        row = {GIVEN + key if key in OURS else key: value for key, value in found.items()}
         if not isinstance(row.get("problem"), str):
             raise ValueError(f"line {number}: need `problem`, a string" + (", got none" * ("problem" not in row)))
         solver.prompt(row["problem"])
     except ValueError as error:
-        text = str(error)
-        return {
-            **row,
-            "completion": None,
-            "answer": None,
-            "error": text if text.startswith(f"line {number}: ") else f"line {number}: {text}",
-        }
+        text = str(error).removeprefix(f"line {number}: ")
+        return {**row, "completion": None, "answer": None, "error": f"line {number}: {text}"}
     return row
