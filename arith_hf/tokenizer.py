@@ -25,7 +25,7 @@ from typing import Any, Literal
 
 import yaml
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from arith_hf import files, notation, recipe
 
@@ -241,7 +241,7 @@ def load(folder: str) -> PreTrainedTokenizerBase:
     """The tokenizer of a folder; FileNotFoundError says how to make one."""
     if not Path(folder, "tokenizer.json").is_file():
         raise FileNotFoundError(f"no tokenizer in {folder}: run make tokenizer MODEL={Path(folder).parent.name}")
-    return AutoTokenizer.from_pretrained(folder)
+    return PreTrainedTokenizerFast.from_pretrained(folder)  # AutoTokenizer asks leave to run the model's code first
 
 
 def make_parser(verb: str, what: str) -> argparse.ArgumentParser:

@@ -83,10 +83,27 @@ def test_padding_is_on_the_left(own) -> None:
 
 def test_digits_reads_one_digit_at_a_time_and_keywords_whole() -> None:
     own = tokenizer.train("digits")
-    assert own.tokenize("Evaluate: -12 - (3 + -4)\n<think>\nStep 10: 3") == [
-        *("Evaluate: ", "-", "1", "2", " - ", "(", "3", " + ", "-", "4", ")", "\n", "<think>", "\nStep ", "1", "0"),
-        *(": ", "3"),
+    assert own.tokenize("Evaluate: -12 - (3 + -4)\n<think>\nExpression now: 3") == [
+        *(
+            "Evaluate: ",
+            "-",
+            "1",
+            "2",
+            " - ",
+            "(",
+            "3",
+            " + ",
+            "-",
+            "4",
+            ")",
+            "\n",
+            "<think>",
+            "\nExpression now: ",
+            "3",
+        )
     ]
+    assert "".join(own.tokenize("\nStep 10: 3")).startswith("\nStep ")
+    assert own.tokenize("\nStep 10: 3")[-1] == "3"
     failed = f"{notation.THINK}{notation.FAILED}{notation.END_THINK}\nFinal Result: ERROR"
     assert own.tokenize(failed) == ["<think>", "Evaluation ERROR", "</think>", "\nFinal Result: ", "ERROR"]
 
@@ -161,12 +178,16 @@ def edit(folder: Path, change) -> None:
     files.write_json(folder / "tokenizer.json", content)
 
 
+def swap(vocabulary: dict[str, int], one: str, other: str) -> None:
+    vocabulary[one], vocabulary[other] = vocabulary[other], vocabulary[one]
+
+
 @pytest.mark.parametrize(
     ("kind", "change"),
     [
         ("bpe", lambda content: content["model"]["merges"].pop()),
         ("bpe", lambda content: content["model"]["merges"].insert(0, content["model"]["merges"].pop())),
-        ("digits", lambda content: content["model"]["vocab"].update({"1": 24, "2": 23})),
+        ("digits", lambda content: swap(content["model"]["vocab"], "1", "2")),
         ("char", lambda content: content["model"]["vocab"].update({"*": len(content["model"]["vocab"])})),
         ("digits", lambda content: content.update(normalizer={"type": "Lowercase"})),
         ("digits", lambda content: content.update(post_processor=None)),
@@ -303,6 +324,13 @@ def test_a_bad_corpus_is_one_line_and_leaves_nothing(corpus, damage, message, ca
 @pytest.mark.parametrize("more", [("--kind", "word"), ("--kind", "bpe", "--vocab_size", "10"), ("--knd", "bpe")])
 def test_a_bad_key_is_the_users_mistake(corpus, more) -> None:
     assert stage(corpus, "tokenizer", *more) == 2
+
+
+def test_a_checkpoints_tokenizer_is_read_without_running_the_models_code(tmp_path, monkeypatch, capsys) -> None:
+    tokenizer.train("digits").save_pretrained(tmp_path)
+    files.write_json(tmp_path / "config.json", {"model_type": "other", "auto_map": {"AutoConfig": "missing.Config"}})
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("it asked whether to run the model's code"))
+    assert main(["tokens", "--tokenizer", str(tmp_path)]) == 0
 
 
 @pytest.mark.parametrize("form", ["table", "csv", "json"])

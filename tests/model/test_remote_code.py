@@ -27,7 +27,12 @@ def run(code: str, cwd: Path) -> Any:
     """The last line that `code` prints, as JSON, from a Python that has neither our package nor our folder."""
     environment = os.environ | {"HF_MODULES_CACHE": str(cwd / "modules"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, "-I", "-c", HIDDEN + LOAD + code], cwd=cwd, env=environment, capture_output=True, text=True
+        [sys.executable, "-I", "-c", HIDDEN + LOAD + code],
+        cwd=cwd,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
@@ -56,7 +61,7 @@ def test_a_checkpoint_loads_and_writes_without_our_package(tmp_path) -> None:
     model = write_checkpoint(tmp_path / "model")
     found = run(
         """
-model, tokenizer = load("model"), AutoTokenizer.from_pretrained("model")
+model, tokenizer = load("model"), AutoTokenizer.from_pretrained("model", trust_remote_code=True)
 tied = model.lm_head.weight is model.model.embed_tokens.weight
 ids = tokenizer("Evaluate: 5 + -3\\n", return_tensors="pt")
 written = model.generate(**ids, max_new_tokens=5, do_sample=False)
