@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 
-def write_with(path: str | Path, write: Callable[[IO[str]], None]) -> None:
+def write_with(path: str | Path, write: Callable[[IO[str]], object]) -> None:
     """Open a neighbour of `path`, let `write` fill it, rename it to `path`; on any failure the old file stays."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -27,7 +27,7 @@ def write_with(path: str | Path, write: Callable[[IO[str]], None]) -> None:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    write_with(path, lambda stream: stream.write(text) and None)
+    write_with(path, lambda stream: stream.write(text))
 
 
 def write_json(path: str | Path, content: Any) -> None:

@@ -140,7 +140,7 @@ def make_parser(classes: Sequence[type], verb: str) -> Any:
                 raise ValueError(f"{self.where}{complaint(unknown[0], list(self._option_string_actions))}")
 
     parser = Parser(
-        list(classes),
+        list[Any](classes),
         prog=f"arith-hf {verb}",
         usage=f"arith-hf {verb} --config recipes/<model>/{verb}.yaml [--key value ...]",
         epilog="Every key may stand in the recipe (`key: value`) or on the command line (`--key value`), which wins.",

@@ -92,9 +92,9 @@ def footnote(rows: list[dict[str, Any]]) -> str:
     sizes = {name: score["n"] for row in rows for name, score in row["scores"].items()}
     counts = ", ".join(f"{name} n = {count}" for name, count in sizes.items())
     return (
-        f"{rows[0]['parameters']} parameters; exact match with Wilson intervals, {counts}; one seed. nontrivial: greedy, "
-        "no repeats, at least one operator; seed: the document's sampler at temperature 0.8, a third bare numbers; the "
-        "two do not compare. invalid: malformed problems answered ERROR."
+        f"{rows[0]['parameters']:,} parameters; exact match with Wilson intervals, {counts}; one seed. nontrivial: "
+        "greedy, no repeats, at least one operator; seed: the document's sampler at temperature 0.8, "
+        "a third bare numbers; the two do not compare. invalid: malformed problems answered ERROR."
     )
 
 

@@ -6,8 +6,8 @@ May not know the problems: prompts come with their answers, and a reward functio
 """
 
 import importlib
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
@@ -29,7 +29,7 @@ class GrpoArguments(stage.StageArguments):
     )
 
 
-def reward(path: str) -> Callable[..., list[float | None]]:
+def reward(path: str) -> Any:
     """The function at a dotted path."""
     module, _, name = path.rpartition(".")
     try:
@@ -40,7 +40,7 @@ def reward(path: str) -> Callable[..., list[float | None]]:
 
 def check(training: GRPOConfig) -> None:
     """ValueError where a run could not be resumed exactly: a step checkpoint must fall between two generations."""
-    period = training.steps_per_generation * training.num_iterations
+    period = (training.steps_per_generation or 1) * training.num_iterations
     if training.save_strategy == "steps" and training.save_steps % period:
         raise ValueError(
             f"save_steps: need a multiple of steps_per_generation x num_iterations ({period}), "

@@ -6,11 +6,12 @@ a CPU without bfloat16 units needs. Method: Jordan et al. 2024; the coefficients
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 # Coefficients (a, b, c) of five odd polynomials a X + b X X'X + c X (X'X)^2 that together send every singular value
 # between 0.001 and 1 near 1.
@@ -44,7 +45,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__(params, defaults | {"weight_decay": 0.0})
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+    def step(self, closure: Any = None) -> Any:
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -59,7 +60,7 @@ class Muon(torch.optim.Optimizer):
 
     def step_orthogonal(self, params: list[Tensor], group: dict[str, Any]) -> None:
         """p -= lr * scale * orthogonalize(Nesterov momentum), matrices of one shape in one batch."""
-        grads = [param.grad for param in params]
+        grads = gradients(params)
         buffers = self.buffers(params, "momentum_buffer")
         torch._foreach_lerp_(buffers, grads, 1 - group["momentum"])
         updates = torch._foreach_lerp(grads, buffers, group["momentum"])
@@ -74,7 +75,7 @@ class Muon(torch.optim.Optimizer):
     def step_adamw(self, params: list[Tensor], group: dict[str, Any]) -> None:
         """AdamW with bias correction; the count of steps is kept on the first parameter."""
         beta1, beta2 = group["betas"]
-        grads = [param.grad for param in params]
+        grads = gradients(params)
         means, squares = self.buffers(params, "exp_avg"), self.buffers(params, "exp_avg_sq")
         count = self.state[params[0]]["step"] = self.state[params[0]].get("step", 0) + 1
         torch._foreach_lerp_(means, grads, 1 - beta1)
@@ -91,16 +92,20 @@ class Muon(torch.optim.Optimizer):
         return [self.state[param][name] for param in params]
 
 
+def gradients(params: list[Tensor]) -> list[Tensor]:
+    return [param.grad for param in params if param.grad is not None]
+
+
 class MuonFactory:
     """What `Trainer` calls with the model: hidden matrices to Muon at `muon_lr`, all else to AdamW at `lr`."""
 
     def __call__(
-        self, model: nn.Module, lr: float, muon_lr: float, betas: tuple[float, float], weight_decay: float
+        self, model: PreTrainedModel, lr: float, muon_lr: float, betas: tuple[float, float], weight_decay: float
     ) -> Muon:
         outer = {
             id(param) for module in model.modules() if isinstance(module, nn.Embedding) for param in module.parameters()
         }
-        head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+        head = model.get_output_embeddings()
         outer |= {id(param) for param in head.parameters()} if head is not None else set()
         trained = [param for param in model.parameters() if param.requires_grad]
         matrices = [param for param in trained if param.ndim == 2 and id(param) not in outer]

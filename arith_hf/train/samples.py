@@ -29,7 +29,8 @@ class Samples(TrainerCallback):
         self.trainer, self.num_printed = trainer, num_printed
         self.prompts = list(rows["prompt"])
         self.answers = list(rows["answer"] if "answer" in rows.column_names else map(read, rows["completion"]))
-        self.max_new_tokens = max_new_tokens or longest(trainer.processing_class, rows["completion"])
+        self.tokenizer: Any = trainer.processing_class  # the Trainer types it as any processor
+        self.max_new_tokens = max_new_tokens or longest(self.tokenizer, rows["completion"])
 
     def on_evaluate(
         self,
@@ -43,7 +44,7 @@ class Samples(TrainerCallback):
         was_training = model.training
         completions = solver.generate(
             model,
-            self.trainer.processing_class,
+            self.tokenizer,
             self.prompts,
             batch_size=max(len(self.prompts), 1),
             max_new_tokens=self.max_new_tokens,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from peft import PeftModel
+from transformers import PreTrainedTokenizerBase
 from trl import ModelConfig, SFTConfig, SFTTrainer, get_peft_config
 
 from arith_hf import checkpoint, files, recipe
@@ -64,9 +65,10 @@ def merge(trainer: SFTTrainer, run: stage.Run) -> None:
     """Save the adapter with its tokenizer and provenance, then fold it into the model that the stage will save."""
     adapted = trainer.accelerator.unwrap_model(trainer.model)
     assert isinstance(adapted, PeftModel)
-    adapter = Path(run.output_dir, "adapter")
+    assert isinstance(trainer.processing_class, PreTrainedTokenizerBase)
+    adapter, model_tokenizer = Path(run.output_dir, "adapter"), trainer.processing_class
     if trainer.is_world_process_zero():
-        adapted.save_pretrained(adapter)
-        trainer.processing_class.save_pretrained(adapter)
+        adapted.save_pretrained(str(adapter))
+        model_tokenizer.save_pretrained(adapter)
         files.write_json(adapter / "provenance.json", run.provenance)
     trainer.model = trainer.model_wrapped = adapted.merge_and_unload()

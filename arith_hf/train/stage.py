@@ -72,7 +72,7 @@ def begin(
             f"{os.environ['WORLD_SIZE']} processes were launched but each one trains alone: add `--use_cpu true` "
             "(several processes on a CPU), or launch one process"
         )
-    output_dir = Path(training.output_dir)
+    output_dir = Path(str(training.output_dir))
     said = recipe.explicit(instances, argv, verb)
     said.pop("resume_from_checkpoint", None)
     provenance = {
@@ -81,7 +81,7 @@ def begin(
         "tokenizer_fingerprint": tokenizer.fingerprint(model_tokenizer),
         "data": data_proof(next(one.dataset_name for one in instances if hasattr(one, "dataset_name"))),
         "parent": parent,
-        "parent_sha256": files.sha256(Path(parent, "model.safetensors")) if parent else None,
+        "parent_sha256": None if parent is None else files.sha256(Path(parent, "model.safetensors")),
         "seed": training.seed,
         "versions": {name: version(name) for name in LIBRARIES},
         "python": platform.python_version(),
