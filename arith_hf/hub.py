@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from huggingface_hub import CommitOperationAdd, EvalResult, HfApi, ModelCard, ModelCardData, constants
+from huggingface_hub import CommitOperationAdd, EvalResult, HfApi, ModelCard, constants
 from huggingface_hub import errors as hub_errors
 from huggingface_hub.utils import validate_repo_id
 from transformers.utils.logging import disable_progress_bar
@@ -63,7 +63,7 @@ def card(path: Path, repo_id: str) -> ModelCard:
     readme = path / "README.md"
     model_card = ModelCard(readme.read_text(encoding="utf-8") if readme.is_file() else "---\n{}\n---\n")
     found = {name: read_optional(path / f"{name}.json") for name in ("evaluate", "metrics", "provenance")}
-    data: ModelCardData = model_card.data
+    data: Any = model_card.data
     data.library_name = "peft" if checkpoint.is_adapter(path) else "transformers"
     data.pipeline_tag = "text-generation"
     data.tags = sorted({*(data.tags or []), "arithmetic", "chain-of-thought"})
@@ -113,7 +113,7 @@ def describe(path: Path, repo_id: str, found: dict[str, Row]) -> str:
         "commit": provenance.get("commit"),
     }
     sections = [
-        f"A language model{f' of {size:,} parameters' if size else ''} that solves arithmetic expressions step by step.",
+        f"It solves arithmetic expressions step by step{f', with {size:,} parameters' if size else ''}.",
         "## Measured\n\n" + measured(report),
         "## Use\n\n" + usage(repo_id, is_adapter=checkpoint.is_adapter(path)),
         "## Made by\n\n" + "\n".join(f"- {key}: `{value}`" for key, value in facts.items() if value),
@@ -200,7 +200,7 @@ def check_name(repo_id: str) -> None:
 
 @contextmanager
 def explained(repo_id: str) -> Iterator[None]:
-    """Errors of the Hub as one line: ValueError for the user's mistakes, ConnectionError or RuntimeError for the rest."""
+    """Errors of the Hub in one line: ValueError for the user's mistakes, ConnectionError or RuntimeError else."""
     where = constants.ENDPOINT
     try:
         yield

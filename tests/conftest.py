@@ -91,3 +91,40 @@ def road(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def length_reward(completions: list[str], **_: object) -> list[float]:
     """A reward that differs within nearly every group, for runs whose model is never right."""
     return [float(len(completion)) for completion in completions]
+
+
+PROBLEMS = ("1 + 2", "5 + (10 - 3)", "(3 + 4) - (5 - 9)", "4 - -7", "12", "((2 + 2) - (1 + 1)) + (7 - (8 - 9))", "3 +")
+
+
+@pytest.fixture(scope="session")
+def pupil(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint that knows `PROBLEMS` by heart, so that it answers and ends; tests may not change it."""
+    import torch
+
+    from arith_hf import files, notation, tasks, tokenizer
+    from arith_hf.model import ArithConfig, ArithForCausalLM
+
+    known = tokenizer.train("digits", [], 0)
+    task = tasks.get("expression")
+    texts = [notation.ask(one) + notation.completion(task.work(one)) + notation.EOS for one in PROBLEMS]
+    ids = known(texts, padding=True, padding_side="right", return_tensors="pt")["input_ids"]
+    labels = ids.masked_fill(ids == known.pad_token_id, -100)
+    torch.manual_seed(0)
+    special = {f"{name}_token_id": getattr(known, f"{name}_token_id") for name in ("pad", "bos", "eos")}
+    signature = tokenizer.fingerprint(known)
+    model = ArithForCausalLM(
+        ArithConfig.from_size("tiny", vocab_size=len(known), tokenizer_fingerprint=signature, **special)
+    )
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    for _ in range(300):
+        loss = model(input_ids=ids, labels=labels, use_cache=False).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        if loss < 0.01:
+            break
+    path = tmp_path_factory.mktemp("pupil") / "checkpoint"
+    model.save_pretrained(path)
+    known.save_pretrained(path)
+    files.write_json(path / "provenance.json", {"stage": "sft", "tokenizer_fingerprint": signature, "command": "none"})
+    return path
