@@ -74,6 +74,8 @@ def explain(error: BaseException) -> tuple[str, int]:
         return "interrupted; the same command goes on from the last complete step", 1
     if isinstance(error, (ValueError, FileNotFoundError, NotADirectoryError, IsADirectoryError, FileExistsError)):
         return str(error), 2
+    if isinstance(error, BrokenPipeError):
+        return "the reader of the output went away", 1
     if isinstance(error, ModuleNotFoundError):
         return f"{error}: install what is missing with `pip install -e .`", 1
     if isinstance(error, OSError):

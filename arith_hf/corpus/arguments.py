@@ -30,7 +30,8 @@ class CorpusArguments:
     num_range: list[int] = field(
         default_factory=lambda: [1, 20], metadata={"help": "least and greatest number in a problem"}
     )
-    invalid_rate: float = key(0.05, "share of malformed problems among whole traces, sft rows and prompts")
+    invalid_rate: float = key(0.05, "share of malformed problems among whole traces")
+    sft_invalid_rate: float | None = key(None, "that share among sft rows and prompts; default invalid_rate")
     typed_rate: float = key(0.1, "share of what people type (chains, signs, bare numbers, spare parentheses), likewise")
 
     num_pretrain: int = key(100_000, "pretraining documents")
@@ -74,6 +75,7 @@ class CorpusArguments:
                 setattr(self, name, value)
 
         default("min_depth", 0 if self.sampler == "seed" else 1)
+        default("sft_invalid_rate", self.invalid_rate)
         default("prompts_min_depth", self.max_depth)
         default("prompts_max_depth", self.prompts_min_depth)
         default("prompts_num_range", list(self.num_range))
@@ -88,7 +90,11 @@ class CorpusArguments:
             need(1, name, getattr(self, name))
         if not self.num_pretrain + self.num_sft + self.num_prompts:
             raise ValueError("need rows to make, got num_pretrain 0, num_sft 0 and num_prompts 0")
-        for one, other in (("invalid_rate", "typed_rate"), ("segment_rate", "drill_rate")):
+        for one, other in (
+            ("invalid_rate", "typed_rate"),
+            ("sft_invalid_rate", "typed_rate"),
+            ("segment_rate", "drill_rate"),
+        ):
             first, second = getattr(self, one), getattr(self, other)
             if min(first, second) < 0 or first + second > 1:
                 raise ValueError(f"need 0 <= {one}, {other} and {one} + {other} <= 1, got {first} and {second}")

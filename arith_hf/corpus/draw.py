@@ -57,12 +57,12 @@ def pose(rng: random.Random, split: str, recipe: CorpusArguments, invalid: bool 
     )
 
 
-def pose_mixed(rng: random.Random, split: str, recipe: CorpusArguments, **knobs: Any) -> str:
+def pose_mixed(rng: random.Random, split: str, recipe: CorpusArguments, invalid_rate: float) -> str:
     """A training problem: malformed or typed with the recipe's shares, else of its sampler."""
     share = rng.random()
-    invalid = share < recipe.invalid_rate
-    typed = not invalid and share < recipe.invalid_rate + recipe.typed_rate
-    return pose(rng, split, recipe, invalid=invalid, typed=typed, **knobs)
+    invalid = share < invalid_rate
+    typed = not invalid and share < invalid_rate + recipe.typed_rate
+    return pose(rng, split, recipe, invalid=invalid, typed=typed)
 
 
 def describe(expression: str, split: str, recipe: CorpusArguments) -> Row:
@@ -86,7 +86,7 @@ def describe(expression: str, split: str, recipe: CorpusArguments) -> Row:
 
 
 def sft_row(rng: random.Random, split: str, recipe: CorpusArguments) -> Row:
-    return describe(pose_mixed(rng, split, recipe), split, recipe)
+    return describe(pose_mixed(rng, split, recipe, recipe.sft_invalid_rate or 0.0), split, recipe)
 
 
 def prompts_row(rng: random.Random, split: str, recipe: CorpusArguments) -> Row:
@@ -94,7 +94,7 @@ def prompts_row(rng: random.Random, split: str, recipe: CorpusArguments) -> Row:
         rng,
         split,
         recipe,
-        invalid=rng.random() < recipe.invalid_rate,
+        invalid=rng.random() < (recipe.sft_invalid_rate or 0.0),
         sampler="stratified",
         min_depth=recipe.prompts_min_depth,
         max_depth=recipe.prompts_max_depth,
@@ -115,7 +115,7 @@ def pretrain_row(rng: random.Random, split: str, recipe: CorpusArguments) -> Row
     elif share < recipe.drill_rate + recipe.segment_rate:
         source, (given, learned) = "segment", segment(rng, split, recipe)
     else:
-        row = sft_row(rng, split, recipe)
+        row = describe(pose_mixed(rng, split, recipe, recipe.invalid_rate), split, recipe)
         source, given, learned = "trace", row["prompt"], row["completion"]
     text = given + learned
     return {"text": text, "source": source, "given": len(given), "ends": notation.read_answer(text) is not None}

@@ -101,14 +101,16 @@ def encode(model_tokenizer: PreTrainedTokenizerBase, texts: list[str], **options
     return encoded
 
 
-def keep(rows: Dataset, lengths: list[int], max_length: int | None, overlong: str) -> Dataset:
+def keep(
+    rows: Dataset, lengths: list[int], max_length: int | None, overlong: str, key: str = "max_length"
+) -> Dataset:
     """Rows of at most `max_length` tokens; longer ones are an error, or counted and dropped (`overlong: drop`)."""
     fitting = [index for index, length in enumerate(lengths) if max_length is None or length <= max_length]
     lost = len(lengths) - len(fitting)
     if lost == 0:
         return rows
-    said = f"max_length {max_length} cannot hold {lost} of {len(lengths)} rows (the longest takes {max(lengths)})"
+    said = f"{key} {max_length} cannot hold {lost} of {len(lengths)} rows (the longest takes {max(lengths)})"
     if overlong == "error" or not fitting:
-        raise ValueError(f"{said}: set max_length to {max(lengths)} or more, or `overlong: drop`")
+        raise ValueError(f"{said}: set {key} to {max(lengths)} or more, or `overlong: drop`")
     logger.warning(f"{said}: dropped")
     return rows.select(fitting)

@@ -15,7 +15,7 @@ from trl import GRPOConfig, GRPOTrainer, ModelConfig, get_peft_config
 
 from arith_hf import checkpoint, notation, recipe
 from arith_hf.train import data, stage
-from arith_hf.train.samples import Samples, longest
+from arith_hf.train.samples import Samples
 
 
 @dataclass
@@ -48,17 +48,15 @@ def check(training: GRPOConfig) -> None:
         )
 
 
-def check_room(prompts: Dataset, model_tokenizer: PreTrainedTokenizerBase, max_completion_length: int) -> None:
-    """ValueError where a prompt of a known task has a right answer that `max_completion_length` would cut off."""
+def answerable(
+    prompts: Dataset, model_tokenizer: PreTrainedTokenizerBase, max_completion_length: int | None, overlong: str
+) -> Dataset:
+    """The prompts whose right answer `max_completion_length` does not cut off (all, where their task is not known)."""
     if "task" not in prompts.column_names:
-        return
+        return prompts
     right = [notation.solution(row["prompt"], row["task"]) for row in prompts]
-    need = longest(model_tokenizer, right)
-    if need > max_completion_length:
-        raise ValueError(
-            f"max_completion_length {max_completion_length} cannot hold the right answer of every prompt: "
-            f"set it to {need} or more, or make easier prompts"
-        )
+    lengths = [len(ids) + 1 for ids in model_tokenizer(right, add_special_tokens=False)["input_ids"]]
+    return data.keep(prompts, lengths, max_completion_length, overlong, "max_completion_length")
 
 
 def main(argv: list[str]) -> None:
@@ -74,8 +72,10 @@ def prepare(argv: list[str]) -> tuple[GRPOTrainer, stage.Run]:
     rewards = [reward(path) for path in own.reward_funcs]
     model, model_tokenizer = checkpoint.load(model_config.model_name_or_path)
     data.check_tokenizer(model_tokenizer, own.dataset_name)
-    train, validation = data.load(own.dataset_name, "prompts", ["prompt", "answer"])
-    check_room(train, model_tokenizer, training.max_completion_length)
+    train, validation = (
+        answerable(rows, model_tokenizer, training.max_completion_length, own.overlong)
+        for rows in data.load(own.dataset_name, "prompts", ["prompt", "answer"])
+    )
     run = stage.begin(
         "grpo", argv, (own, training, model_config), training, model_tokenizer, model_config.model_name_or_path
     )

@@ -4,7 +4,7 @@ May not know the trainer's loss. Puts `eval_exact_match` among the metrics (so `
 prints the first few completions.
 """
 
-from typing import Any
+from typing import Any, cast
 
 from datasets import Dataset
 from transformers import (
@@ -29,7 +29,7 @@ class Samples(TrainerCallback):
         self.trainer, self.num_printed = trainer, num_printed
         self.prompts = list(rows["prompt"])
         self.answers = list(rows["answer"] if "answer" in rows.column_names else map(read, rows["completion"]))
-        self.tokenizer: Any = trainer.processing_class  # the Trainer types it as any processor
+        self.tokenizer = cast(PreTrainedTokenizerBase, trainer.processing_class)
         self.max_new_tokens = max_new_tokens or longest(self.tokenizer, rows["completion"])
 
     def on_evaluate(
