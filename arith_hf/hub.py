@@ -16,7 +16,6 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-import httpx
 from huggingface_hub import CommitOperationAdd, EvalResult, HfApi, ModelCard, constants
 from huggingface_hub import errors as hub_errors
 from huggingface_hub.utils import validate_repo_id
@@ -217,7 +216,7 @@ def explained(repo_id: str) -> Iterator[None]:
         if status == 403:
             raise ValueError(f"your token may not write to {repo_id}: use your own name or a write token") from error
         raise RuntimeError(f"{where} answered {status}: {checkpoint.one_line(error)}") from error
-    except (httpx.HTTPError, hub_errors.LocalEntryNotFoundError, ConnectionError) as error:
+    except (hub_errors.HTTPError, hub_errors.LocalEntryNotFoundError, ConnectionError) as error:
         raise ConnectionError(f"cannot reach {where} ({checkpoint.one_line(error)}): check the network") from error
 
 

@@ -95,7 +95,8 @@ class Handler(BaseHTTPRequestHandler):
     def preupload(self, name: str, revision: str) -> None:
         asked = json.loads(self.body)["files"]
         if self.find(name, revision):
-            self.send(200, {"files": [{"path": one["path"], "uploadMode": "regular"} for one in asked]})
+            answers = [{"path": one["path"], "uploadMode": "regular", "shouldIgnore": False} for one in asked]
+            self.send(200, {"files": answers})
 
     def commit(self, name: str, revision: str) -> None:
         found = self.find(name, revision)
