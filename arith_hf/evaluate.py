@@ -8,6 +8,7 @@ each other; each report says which one it is.
 """
 
 import json
+import os
 import random
 import sys
 import time
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import evaluate
-from accelerate import PartialState
+from accelerate import Accelerator
 from accelerate.utils import gather_object
 from transformers.utils.logging import disable_progress_bar
 
@@ -40,15 +41,11 @@ class Protocol:
 
 PROTOCOLS = {
     "nontrivial": Protocol(
-        "deduplicated problems with at least one operator, answered greedily", "test/nontrivial.jsonl", 0.0,
-        "test/invalid.jsonl",
+        "deduplicated, at least one operator, greedy", "test/nontrivial.jsonl", aside="test/invalid.jsonl"
     ),
-    "seed": Protocol(
-        "the seed document's sampler, repeats and bare numbers included, sampled at temperature 0.8",
-        "test/seed.jsonl", 0.8,
-    ),
-    "harder": Protocol("deeper and larger problems than trained on, answered greedily", "harder/test.jsonl"),
-}  # fmt: skip
+    "seed": Protocol("the seed document's sampler, repeats and bare numbers too, T 0.8", "test/seed.jsonl", 0.8),
+    "harder": Protocol("deeper and larger than trained on, greedy", "harder/test.jsonl"),
+}
 
 
 @dataclass
@@ -88,31 +85,39 @@ def main(argv: list[str]) -> None:
     """Answer, score, write samples.jsonl, evaluate.txt and evaluate.json; the last line printed is one JSON object."""
     (own,) = recipe.read((EvaluateArguments,), argv, "evaluate")
     started, data = time.monotonic(), Path(own.dataset_name)
-    protocols = list(dict.fromkeys(own.protocol))
-    problems = {name: read_problems(data, PROTOCOLS[name], own.num_samples) for name in protocols}
-    state = PartialState()
+    problems = {name: read_problems(data, PROTOCOLS[name], own.num_samples) for name in dict.fromkeys(own.protocol)}
+    accelerator = start()
     disable_progress_bar()  # of the loading, which takes no time
     model, model_tokenizer = checkpoint.load(own.checkpoint)
     check_corpus(data, Path(own.checkpoint), model_tokenizer)
-    model = model.to(state.device)
-    samples = {name: answer(name, rows, model, model_tokenizer, own, state) for name, rows in problems.items()}
-    if not state.is_main_process:
+    model = model.to(accelerator.device)
+    answered = {name: answer(name, rows, model, model_tokenizer, own, accelerator) for name, rows in problems.items()}
+    if not accelerator.is_main_process:
         return
     report = {
         "checkpoint": own.checkpoint,
-        "protocols": {name: score(name, rows, data) for name, (rows, _) in samples.items()},
+        "protocols": {name: score(name, samples, data) | facts for name, (samples, facts) in answered.items()},
         "seed": own.seed,
         "batch_size": own.batch_size,
-        "num_processes": state.num_processes,
+        "num_processes": accelerator.num_processes,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "tokenizer_fingerprint": tokenizer.fingerprint(model_tokenizer),
         "data": {"path": own.dataset_name, "sha256": files.sha256(data / "manifest.json")},
         "command": f"arith-hf evaluate {' '.join(argv)}",
         "seconds": round(time.monotonic() - started, 1),
     }
-    for name, (_, facts) in samples.items():
-        report["protocols"][name] |= facts
-    write(Path(own.output_dir or own.checkpoint), report, [row for rows, _ in samples.values() for row in rows])
+    write(Path(own.output_dir or own.checkpoint), report, [row for samples, _ in answered.values() for row in samples])
+
+
+def start() -> Accelerator:
+    """The processes of this launch; ValueError where each would do all of the work and write the same files."""
+    accelerator, launched = Accelerator(), int(os.environ.get("WORLD_SIZE", "1"))
+    if launched != accelerator.num_processes:
+        raise ValueError(
+            f"{launched} processes were launched but each one works alone: "
+            "set ACCELERATE_USE_CPU=true (several processes on a CPU), or launch one process"
+        )
+    return accelerator
 
 
 # Reading
@@ -156,21 +161,26 @@ def check_corpus(data: Path, path: Path, model_tokenizer: Any) -> None:
 
 
 def answer(
-    name: str, rows: list[Row], model: Any, model_tokenizer: Any, own: EvaluateArguments, state: PartialState
+    name: str, rows: list[Row], model: Any, model_tokenizer: Any, own: EvaluateArguments, accelerator: Accelerator
 ) -> tuple[list[Row], Row]:
     """The rows with what the model wrote, and the facts of the run; each process answers its share."""
     started, protocol = time.monotonic(), PROTOCOLS[name]
     needed = lengths(rows, model_tokenizer)
     cap = own.max_new_tokens or round(max(needed) * SPARE) + 1
     prompts = [notation.prompt(row["problem"]) for row in rows]
-    if state.is_main_process:
+    if accelerator.is_main_process:
         print(f"{name}: {len(rows)} problems, {protocol.what}; at most {cap} new tokens", file=sys.stderr)
-    with state.split_between_processes(prompts) as mine:
+    with accelerator.split_between_processes(prompts) as mine:
         done = solver.generate(
-            model, model_tokenizer, mine, batch_size=own.batch_size, max_new_tokens=cap,
-            temperature=protocol.temperature, seed=solver.to_seed("evaluate", name, own.seed, state.process_index),
-            progress=state.is_main_process,
-        )  # fmt: skip
+            model,
+            model_tokenizer,
+            mine,
+            batch_size=own.batch_size,
+            max_new_tokens=cap,
+            temperature=protocol.temperature,
+            seed=solver.to_seed("evaluate", name, own.seed, accelerator.process_index),
+            progress=accelerator.is_main_process,
+        )
     done = gather_object(done)
     limit = solver.hard_limit(model.config)
     room = [cap if limit is None else min(cap, limit - len(ids)) for ids in model_tokenizer(prompts)["input_ids"]]
@@ -224,10 +234,9 @@ def score(name: str, samples: list[Row], data: Path) -> Row:
             num_tokens=[row["num_tokens"] for row in rows],
         )
 
-    used = [one for one in (protocol.file, protocol.aside) if one]
     return {
         "protocol": protocol.what,
-        "files": {one: files.sha256(data / one) for one in used},
+        "files": {one: files.sha256(data / one) for one in (protocol.file, protocol.aside) if one},
         **measure(main_rows),
         "by_level": group(main_rows, "level", measure),
         "by_steps": group(main_rows, "steps", measure),

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import PartialState
+from accelerate import Accelerator
 from tqdm.auto import tqdm
 from transformers import GenerationConfig
 
@@ -181,7 +181,7 @@ class Solver:
     def from_pretrained(cls, path: str | Path) -> "Solver":
         """The checkpoint at `path` (full, adapter or merged) on the device that accelerate gives."""
         model, tokenizer = checkpoint.load(path)
-        return cls(model.to(PartialState().device), tokenizer)
+        return cls(model.to(Accelerator().device), tokenizer)
 
     def solve(
         self,

@@ -1,0 +1,310 @@
+"""Evaluation: the metric, the protocols, the caps, and the files and the line that it leaves."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import evaluate as library
+import pytest
+import yaml
+from conftest import PROBLEMS, stage
+
+from arith_hf import checkpoint, evaluate, files, notation, solver, tasks, tokenizer
+from arith_hf.__main__ import main
+from arith_hf.metric.exact_answer import wilson
+
+TASK = tasks.get("expression")
+
+
+def row(expression: str) -> dict:
+    working = TASK.work(expression)
+    return {
+        "problem": notation.problem(expression),
+        "expression": expression,
+        "answer": str(working.answer),
+        "task": "expression",
+        "level": TASK.level(expression),
+        "steps": len(working.steps),
+        "kind": TASK.kind(expression),
+    }
+
+
+UNKNOWN = ("9 + 9 - 9", "(8 - 1) + 6")  # the pupil never saw them
+
+
+@pytest.fixture
+def data(pupil: Path, tmp_path: Path) -> Path:
+    """Test sets of what the pupil knows, two that it does not, and a manifest that its tokenizer signed."""
+    root = tmp_path / "data" / "tiny"
+    nontrivial = [row(one) for one in (*PROBLEMS, *UNKNOWN) if TASK.work(one).steps]
+    files.write_jsonl(root / "test" / "nontrivial.jsonl", nontrivial)
+    files.write_jsonl(root / "test" / "seed.jsonl", [row(one) for one in PROBLEMS[:5]] * 2)
+    files.write_jsonl(root / "test" / "invalid.jsonl", [row("3 +")])
+    files.write_jsonl(root / "harder" / "test.jsonl", [row(" + ".join("123456"))])
+    signature = files.read_json(pupil / "provenance.json")["tokenizer_fingerprint"]
+    files.write_json(root / "manifest.json", {"tokenizer_fingerprint": signature})
+    return root
+
+
+@pytest.fixture
+def run(pupil: Path, data: Path, tmp_path: Path) -> Callable[..., int]:
+    def call(*more: str) -> int:
+        places = ("--checkpoint", str(pupil), "--dataset_name", str(data), "--output_dir", str(tmp_path / "out"))
+        return main(["evaluate", *places, *more])
+
+    return call
+
+
+# The metric
+
+
+def test_the_metric_loads_by_path_and_counts() -> None:
+    metric = library.load(str(evaluate.METRIC))
+    right, wrong = (f"<think>\n</think>\nFinal Result: {answer}" for answer in ("12", "13"))
+    error = notation.completion(TASK.work("3 +"))
+    scores = metric.compute(
+        predictions=[right, wrong, error, right, "Final Result: 12", right + "4"],
+        references=["12", "12", "ERROR", "12", "12", "12"],
+        finished=[True, True, True, False, True, True],
+        num_tokens=[1, 2, 3, 4, 5, 9],
+    )
+    assert scores == {
+        "n": 6,
+        "exact_match": 0.3333,
+        "exact_match_interval": wilson(2, 6),
+        "parse_rate": 0.6667,
+        "parse_rate_interval": wilson(4, 6),
+        "mean_tokens": 4.0,
+        "unfinished": 1,
+    }
+    plain = metric.compute(predictions=[right], references=["12"])
+    assert (plain["exact_match"], plain["mean_tokens"]) == (1.0, None)
+
+
+@pytest.mark.parametrize(
+    ("hits", "n", "interval"),
+    [(0, 10, [0.0, 0.2775]), (10, 10, [0.7225, 1.0]), (50, 100, [0.4038, 0.5962]), (901, 1000, [0.8809, 0.918])],
+)
+def test_wilson_intervals_are_the_published_ones(hits: int, n: int, interval: list[float]) -> None:
+    assert wilson(hits, n) == interval
+
+
+# The whole
+
+
+def test_the_files_and_the_last_line(run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert run("--protocol", "nontrivial", "seed", "harder", "--batch_size", "3") == 0
+    out, report = tmp_path / "out", files.read_json(tmp_path / "out" / "evaluate.json")
+    printed = capsys.readouterr().out.splitlines()
+    last = json.loads(printed[-1])
+    nontrivial = report["protocols"]["nontrivial"]
+    assert last["nontrivial"]["exact_match"] == nontrivial["exact_match"] == round(5 / 7, 4)
+    assert last["nontrivial"]["exact_match_interval"] == wilson(5, 7)
+    assert nontrivial["n"] == 7, "invalid problems are not in the headline"
+    assert nontrivial["by_kind"]["invalid"]["exact_match"] == 1.0
+    assert nontrivial["by_kind"]["valid"]["n"] == 7
+    assert sum(block["n"] for block in nontrivial["by_level"].values()) == 7
+    assert sum(block["n"] for block in nontrivial["by_steps"].values()) == 7
+    assert list(nontrivial["by_steps"]) == ["1", "2", "3", "6"]
+    assert report["protocols"]["seed"]["temperature"] == 0.8
+    assert report["protocols"]["seed"]["n"] == 10, "the seed's own protocol keeps repeats"
+    assert report["protocols"]["nontrivial"]["temperature"] == 0.0
+    for key in ("command", "seed", "seconds", "tokenizer_fingerprint", "data", "checkpoint", "batch_size"):
+        assert report[key] is not None, key
+    assert all(len(digest) == 64 for digest in nontrivial["files"].values())
+
+    samples = list(files.read_jsonl(out / "samples.jsonl"))
+    assert len(samples) == 8 + 10 + 1
+    first = samples[0]
+    assert (first["problem"], first["answer"], first["prediction"], first["right"]) == ("Evaluate: 1 + 2", "3", 3, True)
+    mine = [one for one in samples if one["protocol"] == "nontrivial" and one["kind"] == "valid"]
+    assert sum(one["right"] for one in mine) == 5
+
+    text = (out / "evaluate.txt").read_text()
+    assert text.strip() in "\n".join(printed)
+    assert text.count("60-80 % good and 80 % or more excellent: excellent") == 1, "the bands are the seed protocol's"
+
+
+def test_a_second_run_says_that_it_replaces_and_gives_the_same(
+    run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert run("--protocol", "seed", "nontrivial") == 0
+    first = list(files.read_jsonl(tmp_path / "out" / "samples.jsonl"))
+    assert run("--protocol", "seed", "nontrivial") == 0
+    assert "replacing" in capsys.readouterr().err
+    assert list(files.read_jsonl(tmp_path / "out" / "samples.jsonl")) == first, "sampling follows the seed"
+
+
+def test_the_cap_holds_every_right_answer(pupil: Path, data: Path) -> None:
+    _, known = checkpoint.load(pupil)
+    rows = evaluate.read_problems(data, evaluate.PROTOCOLS["nontrivial"], None)
+    needed = evaluate.lengths(rows, known)
+    done = solver.generate(
+        *checkpoint.load(pupil), [notation.prompt(one["problem"]) for one in rows], max_new_tokens=300
+    )
+    for one, most, completion in zip(rows, needed, done, strict=True):
+        if completion.answer is not None and str(completion.answer) == one["answer"]:
+            assert completion.num_tokens == most, one
+
+
+def test_a_cap_of_the_user_that_cuts_is_counted_and_said(
+    run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert run("--protocol", "nontrivial", "--max_new_tokens", "20") == 0
+    block = files.read_json(tmp_path / "out" / "evaluate.json")["protocols"]["nontrivial"]
+    assert (block["max_new_tokens"], block["without_room"]) == (20, 5)
+    assert "warning: 5 right answers do not fit in 20 new tokens" in capsys.readouterr().out
+    assert block["unfinished"] >= 3, "at least what the pupil would have got right"
+    assert block["exact_match"] == round(2 / 7, 4), "what is cut off is not right"
+
+
+def test_positions_that_are_too_few_are_counted(pupil: Path, data: Path, tmp_path: Path) -> None:
+    from arith_hf.model import ArithConfig, ArithForCausalLM
+
+    _, known = checkpoint.load(pupil)
+    short = ArithConfig.from_size(
+        "tiny", vocab_size=len(known), position_embedding="learned", max_position_embeddings=40, pad_token_id=0
+    )
+    ArithForCausalLM(short).save_pretrained(tmp_path / "short")
+    known.save_pretrained(tmp_path / "short")
+    arguments = ("--checkpoint", str(tmp_path / "short"), "--dataset_name", str(data), "--protocol", "nontrivial")
+    assert main(["evaluate", *arguments]) == 0
+    block = files.read_json(tmp_path / "short" / "evaluate.json")["protocols"]["nontrivial"]
+    rows = evaluate.read_problems(data, evaluate.PROTOCOLS["nontrivial"], None)
+    right = [notation.ask(one["expression"]) + notation.completion(TASK.work(one["expression"])) for one in rows]
+    longer = sum(len(ids) + 1 > 40 for ids in known(right)["input_ids"])
+    assert block["without_room"] == longer > 0
+
+
+def test_a_subset_is_spread_and_always_the_same(data: Path) -> None:
+    rows = [{"index": index} for index in range(1000)]
+    chosen = evaluate.choose(rows, 100)
+    assert chosen == evaluate.choose(rows, 100)
+    indices = [one["index"] for one in chosen]
+    assert indices == sorted(set(indices))
+    assert indices[-1] > 900
+    assert evaluate.choose(rows, None) == evaluate.choose(rows, 5000) == rows
+
+
+def test_an_adapter_is_measured_as_its_merged_model(
+    pupil: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    base = Path(shutil.copytree(pupil, tmp_path / "checkpoints" / "tiny" / "pretrain"))
+    model, known = checkpoint.load(base)
+    adapter = tmp_path / "checkpoints" / "tiny" / "lora"
+    get_peft_model(model, LoraConfig(r=2, target_modules="all-linear")).save_pretrained(adapter)
+    known.save_pretrained(adapter)
+    merged = checkpoint.merge(adapter, tmp_path / "merged")
+    scores = []
+    for path in (base, adapter, merged):
+        assert (
+            main(["evaluate", "--checkpoint", str(path), "--dataset_name", str(data), "--protocol", "nontrivial"]) == 0
+        )
+        scores.append(json.loads(capsys.readouterr().out.splitlines()[-1])["nontrivial"])
+    assert scores[0] == scores[1] == scores[2]
+
+
+def test_the_stage_runs_from_its_recipe_and_the_real_corpus(road: Path, tmp_path: Path) -> None:
+    """The model has not learned to calculate; it is the road that is tested: files, defaults of places, num_samples."""
+    out = tmp_path / "out"
+    pretrained = str(road / "checkpoints" / "tiny" / "pretrain")
+    assert stage(road, "evaluate", "--checkpoint", pretrained, "--output_dir", str(out)) == 0
+    report = files.read_json(out / "evaluate.json")
+    assert {name: block["n"] for name, block in report["protocols"].items()} == {"nontrivial": 8, "seed": 8}
+    assert all(block["without_room"] == 0 for block in report["protocols"].values())
+    assert report["data"]["path"] == str(road / "data" / "tiny")
+
+
+def test_two_processes_share_the_work(pupil: Path, data: Path, tmp_path: Path) -> None:
+    """Launched as several: the same rows in the same order, written once."""
+    recipe = tmp_path / "evaluate.yaml"
+    recipe.write_text(yaml.safe_dump({"protocol": ["nontrivial"], "dataset_name": str(data), "checkpoint": str(pupil)}))
+    # accelerate has no word for several processes on a CPU: it is launched as for GPUs and told to leave them alone.
+    launch = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--main_process_port", "0"]
+    verb = ["-m", "arith_hf", "evaluate", "--config", str(recipe), "--output_dir", str(tmp_path / "out")]
+    command, printed = [sys.executable, *launch, *verb], {"capture_output": True, "text": True, "timeout": 240}
+    done = subprocess.run(command, env=os.environ | {"ACCELERATE_USE_CPU": "true"}, **printed)
+    assert done.returncode == 0, done.stderr
+    report = files.read_json(tmp_path / "out" / "evaluate.json")
+    assert (report["num_processes"], report["protocols"]["nontrivial"]["exact_match"]) == (2, round(5 / 7, 4))
+    samples = list(files.read_jsonl(tmp_path / "out" / "samples.jsonl"))
+    wanted = [
+        one["problem"] for name in ("nontrivial", "invalid") for one in files.read_jsonl(data / f"test/{name}.jsonl")
+    ]
+    assert [one["problem"] for one in samples] == wanted
+    assert done.stdout.count('"nontrivial"') == 1
+
+
+# Mistakes
+
+
+def test_processes_that_do_not_see_each_other_are_an_error(
+    run: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert run() == 2
+    assert "2 processes were launched but each one works alone" in capsys.readouterr().err
+
+
+def unsign(data: Path) -> None:
+    files.write_json(data / "manifest.json", {"tokenizer_fingerprint": "0" * 64})
+
+
+@pytest.mark.parametrize(
+    ("damage", "more", "said"),
+    [
+        (None, ("--num_samples", "0"), "need num_samples >= 1, got 0"),
+        (None, ("--batch_size", "0"), "need batch_size >= 1, got 0"),
+        (None, ("--max_new_tokens", "-5"), "need max_new_tokens >= 1, got -5"),
+        (None, ("--protocol", "hardest"), "need protocol among nontrivial, seed, harder, got hardest"),
+        (None, ("--num_sample", "5"), "did you mean `num_samples`?"),
+        (None, ("--checkpoint", "checkpoints/tiny/sft"), "run make sft MODEL=tiny"),
+        (lambda data: (data / "manifest.json").unlink(), (), "no finished corpus at"),
+        (lambda data: (data / "test/nontrivial.jsonl").unlink(), (), "no test set at"),
+        (lambda data: (data / "test/nontrivial.jsonl").write_text(""), (), "nontrivial.jsonl is empty"),
+        (lambda data: (data / "test/nontrivial.jsonl").write_text("{"), (), "nontrivial.jsonl:1: broken line"),
+        (
+            lambda data: (data / "test/nontrivial.jsonl").write_text('{"problem": "1"}'),
+            (),
+            "need `problem` and `answer`",
+        ),
+        (unsign, (), "0" * 64),
+    ],
+)
+def test_mistakes_are_one_line(
+    run: Callable[..., int],
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+    damage: Callable[[Path], object] | None,
+    more: tuple[str, ...],
+    said: str,
+) -> None:
+    if damage:
+        damage(data)
+    assert run(*more) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert said in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_that_is_not_ours_needs_no_signature(pupil: Path, data: Path, tmp_path: Path) -> None:
+    """Its tokenizer is its own; there is nothing that could have been mixed up."""
+    stock = checkpoint.export(pupil, tmp_path / "stock")
+    (stock / "provenance.json").unlink()
+    other = tokenizer.train("char", [], 0)
+    unsign(data)
+    assert tokenizer.fingerprint(other) != "0" * 64
+    arguments = ("--checkpoint", str(stock), "--dataset_name", str(data), "--protocol", "nontrivial")
+    assert main(["evaluate", *arguments]) == 0
+
+
+def test_the_checkpoint_and_the_data_must_be_named(capsys: pytest.CaptureFixture) -> None:
+    assert main(["evaluate"]) == 2
+    assert "need --checkpoint" in capsys.readouterr().err
