@@ -16,7 +16,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from peft import PeftModel
 from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
@@ -58,6 +57,8 @@ def load(path: str | Path) -> tuple[Any, PreTrainedTokenizerBase]:
         model, _ = load(base)
         check_fingerprint(model_tokenizer, recorded_fingerprint(base), base, f"train {path} again on its base")
         check_fingerprint(model_tokenizer, recorded_fingerprint(path), path, f"train {path} again on its base")
+        from peft import PeftModel  # here, as it takes seconds to import that a full checkpoint need not wait
+
         model = PeftModel.from_pretrained(model, path)
     rows = model.get_input_embeddings().num_embeddings
     if len(model_tokenizer) > rows:
@@ -134,6 +135,8 @@ def recorded_fingerprint(path: Path) -> str | None:
     """
     for name in ("provenance.json", "config.json", "metrics.json"):
         content = files.read_json(path / name) if (path / name).is_file() else {}
+        if not isinstance(content, dict):
+            raise ValueError(f"{path / name}: need a JSON object, got {type(content).__name__}")
         for key in ("tokenizer_fingerprint", "fingerprint"):
             if isinstance(content.get(key), str):
                 return str(content[key])

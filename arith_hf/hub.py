@@ -49,6 +49,8 @@ def push(path: str | Path, repo_id: str, private: bool = False) -> str:
     api = HfApi()
     with explained(repo_id):
         address = api.create_repo(repo_id, private=private or None, exist_ok=True)
+        if private and not api.model_info(repo_id).private:
+            raise ValueError(f"{repo_id} exists and is public: make it private on the Hub, or leave --private out")
         api.create_commit(repo_id, operations, commit_message=f"Publish {path.name}")
     return str(address)
 

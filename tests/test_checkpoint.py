@@ -228,6 +228,7 @@ def foreign_code(path: Path) -> None:
             "no tokenizer in .*run make sft MODEL=tiny",
         ),
         (lambda path: (path / "provenance.json").write_text("[1"), "provenance.json:1"),
+        (lambda path: (path / "provenance.json").write_text("[1]"), "provenance.json: need a JSON object, got list"),
         (truncate, "model.safetensors is broken or cut short .*make sft MODEL=tiny"),
         (scribble, "model.safetensors is broken or cut short"),
         (swap_tokenizer, "[0-9a-f]{64}.*[0-9a-f]{64}: run make sft MODEL=tiny"),

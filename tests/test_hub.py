@@ -164,6 +164,17 @@ def test_a_private_repo_needs_the_token(
     assert here(*pull, "--overwrite") == 2
 
 
+def test_private_is_not_taken_for_granted(
+    server: HubServer, here: Callable[..., int], finished: Path, capsys: pytest.CaptureFixture
+) -> None:
+    push = ("push", "--checkpoint", str(finished), "--repo_id", "ada/open")
+    assert here(*push) == 0
+    commits = len(server.repos["ada/open"])
+    assert here(*push, "--private") == 2
+    assert "exists and is public" in capsys.readouterr().err
+    assert len(server.repos["ada/open"]) == commits
+
+
 PUSH = ("push", "--checkpoint", "CHECKPOINT", "--repo_id")
 PULL = ("pull", "ada/none", "--output_dir", "OUT")
 
