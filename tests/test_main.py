@@ -1,5 +1,6 @@
 """The real command line, in subprocesses: a mistake ends in one line, the right status and no traceback."""
 
+import json
 import os
 import shutil
 import signal
@@ -7,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -152,21 +152,30 @@ MISTAKES: dict[str, tuple[Case, str]] = {
 
 
 @pytest.fixture(scope="module")
-def outcomes(road: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, subprocess.CompletedProcess[str]]:
-    """Every mistake made, two at a time: each process needs seconds to import its libraries."""
+def outcomes(road: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str, str]]:
+    """(status, output, errors) of every mistake, each made in a process of its own (see warm.py)."""
     commands = {name: case(road, tmp_path_factory.mktemp("case")) for name, (case, _) in MISTAKES.items()}
-    with ThreadPoolExecutor(2) as pool:
-        return dict(zip(commands, pool.map(lambda command: run(*command), commands.values()), strict=True))
+    warm = [sys.executable, str(Path(__file__).with_name("warm.py"))]
+    done = subprocess.run(
+        warm, input=json.dumps(list(commands.values())), capture_output=True, text=True, env=ENVIRONMENT, check=True
+    )
+    return dict(zip(commands, json.loads(done.stdout.splitlines()[-1]), strict=True))
 
 
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_mistake_is_one_line_and_status_2(outcomes, name):
-    done = outcomes[name]
-    last = done.stderr.strip().splitlines()[-1]
-    assert done.returncode == 2, done.stderr
+    status, out, errors = outcomes[name]
+    last = errors.strip().splitlines()[-1]
+    assert status == 2, errors
     assert last.startswith("arith-hf")
     assert MISTAKES[name][1] in last
-    assert "Traceback" not in done.stdout + done.stderr
+    assert "Traceback" not in out + errors
+
+
+def test_a_mistake_in_a_fresh_process(road):
+    done = run("sft", *recipe(road, "sft"), "--learning_rat", "1")
+    assert done.returncode == 2
+    assert "did you mean `learning_rate`?" in done.stderr
 
 
 def test_debug_shows_the_traceback():
