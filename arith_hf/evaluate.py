@@ -40,9 +40,7 @@ class Protocol:
 
 
 PROTOCOLS = {
-    "nontrivial": Protocol(
-        "deduplicated, at least one operator, greedy", "test/nontrivial.jsonl", aside="test/invalid.jsonl"
-    ),
+    "nontrivial": Protocol("no repeats, some operator, greedy", "test/nontrivial.jsonl", aside="test/invalid.jsonl"),
     "seed": Protocol("the seed document's sampler, repeats and bare numbers too, T 0.8", "test/seed.jsonl", 0.8),
     "harder": Protocol("deeper and larger than trained on, greedy", "harder/test.jsonl"),
 }
@@ -60,7 +58,7 @@ class EvaluateArguments:
     num_samples: int | None = field(
         default=None, metadata={"help": "Problems of each test set, the same ones at every run (default: all)."}
     )
-    batch_size: int = field(default=128, metadata={"help": "Problems answered at once, on each process."})
+    batch_size: int = field(default=64, metadata={"help": "Problems answered at once, on each process."})
     max_new_tokens: int | None = field(
         default=None, metadata={"help": "Cap on a completion (default: 1.25 times the longest right one)."}
     )
