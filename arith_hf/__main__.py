@@ -13,9 +13,9 @@ from collections.abc import Sequence
 VERBS = {  # verb -> (module, function, what it does)
     "corpus": ("arith_hf.corpus", "main", "write the problems of a recipe: pretrain, sft, prompts, test, harder"),
     "tokenizer": ("arith_hf.tokenizer", "main", "make the tokenizer and sign the corpus with its fingerprint"),
-    "tokens": ("arith_hf.tokenizer", "tokens", "print a tokenizer's table (table, csv, json)"),
+    "tokens": ("arith_hf.token_tables", "tokens", "print a tokenizer's table (table, csv, json)"),
     "lengths": (
-        "arith_hf.tokenizer",
+        "arith_hf.token_tables",
         "lengths",
         "print how many tokens the problems take, and the max_length they need",
     ),

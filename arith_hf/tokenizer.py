@@ -1,14 +1,10 @@
-"""Text to ids and back: three kinds of tokenizer, the fingerprint that ties data and weights to one, its tables.
+"""Text to ids and back: three kinds of tokenizer, the fingerprint that ties data and weights to one.
 
 May not know how a problem is written, beyond the keywords and alphabet that `notation` names.
 
     arith-hf tokenizer --config recipes/<model>/tokenizer.yaml
-    arith-hf tokens --tokenizer checkpoints/<model>/tokenizer [--format table|csv|json]
-    arith-hf lengths --tokenizer checkpoints/<model>/tokenizer --dataset_name data/<model> [--max_length 512]
 """
 
-import argparse
-import csv
 import dataclasses
 import hashlib
 import json
@@ -16,7 +12,6 @@ import math
 import os
 import re
 import shutil
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -234,58 +229,6 @@ def sign(manifest: Path, signature: str) -> None:
     os.utime(manifest, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
 
-# Looking
-
-
-def load(folder: str) -> PreTrainedTokenizerBase:
-    """The tokenizer of a folder; FileNotFoundError says how to make one."""
-    if not Path(folder, "tokenizer.json").is_file():
-        raise FileNotFoundError(f"no tokenizer in {folder}: run make tokenizer MODEL={Path(folder).parent.name}")
-    return PreTrainedTokenizerFast.from_pretrained(folder)  # AutoTokenizer asks leave to run the model's code first
-
-
-def make_parser(verb: str, what: str) -> argparse.ArgumentParser:
-    """The options that both tables take."""
-    parser = argparse.ArgumentParser(prog=f"arith-hf {verb}", description=what, allow_abbrev=False)
-    parser.add_argument("--tokenizer", required=True, metavar="DIR", help="folder of a tokenizer or a checkpoint")
-    parser.add_argument("--format", choices=("table", "csv", "json"), default="table")
-    return parser
-
-
-def tokens(argv: list[str]) -> None:
-    """Print every token with its id, its text and whether it is special."""
-    options = make_parser("tokens", "Print a tokenizer's table.").parse_args(argv)
-    tokenizer = load(options.tokenizer)
-    special = set(tokenizer.all_special_ids)
-    names = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
-    rows = [
-        {"id": index, "token": name, "text": tokenizer.decode([index]), "special": index in special}
-        for index, name in enumerate(names)
-    ]
-    show(rows, options.format)
-
-
-def lengths(argv: list[str]) -> None:
-    """Print how many tokens the problems of a corpus take with their solutions, and the max_length that holds them."""
-    parser = make_parser("lengths", "Print how many tokens problems with their solutions take, BOS and EOS counted.")
-    parser.add_argument("--dataset_name", required=True, metavar="DIR", help="the corpus folder, data/<model>")
-    parser.add_argument("--max_length", type=int, help="a length whose coverage to print")
-    options = parser.parse_args(argv)
-    if options.max_length is not None and options.max_length < 1:
-        raise ValueError(f"need --max_length >= 1, got {options.max_length}")
-    corpus = Path(options.dataset_name)
-    find_manifest(corpus)
-    texts = [text for path in sorted((corpus / "sft").glob("*.jsonl")) for text in read_texts(path)]
-    report = summarise(count_tokens(load(options.tokenizer), texts), options.max_length)
-    if options.format == "json":
-        print(json.dumps(report))
-        return
-    coverage = report.pop("coverage")
-    rows = [{"what": name, "value": value} for name, value in report.items()]
-    rows += [{"what": f"coverage of {length}", "value": f"{share:.2%}"} for length, share in coverage.items()]
-    show(rows, options.format)
-
-
 def summarise(counts: Sequence[int], max_length: int | None = None) -> dict[str, Any]:
     """Count, min, mean, percentiles and max; the share that each length holds; the length that holds all.
 
@@ -305,18 +248,3 @@ def summarise(counts: Sequence[int], max_length: int | None = None) -> dict[str,
         "coverage": {length: sum(count <= length for count in ordered) / len(ordered) for length in shown},
         "recommended_max_length": 8 * math.ceil(ordered[-1] / 8),  # a multiple of 8 suits every device
     }
-
-
-def show(rows: list[dict[str, Any]], form: str) -> None:
-    """Print rows as aligned columns, CSV or JSON; control characters are escaped in columns."""
-    if form == "json":
-        print(json.dumps(rows, ensure_ascii=False))
-    elif form == "csv":
-        writer = csv.DictWriter(sys.stdout, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    else:
-        lines = [list(rows[0]), *([str(value) for value in row.values()] for row in rows)]
-        lines = [[cell.replace("\n", "\\n") for cell in line] for line in lines]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        print("\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines))

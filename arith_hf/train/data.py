@@ -101,9 +101,7 @@ def encode(model_tokenizer: PreTrainedTokenizerBase, texts: list[str], **options
     return encoded
 
 
-def keep(
-    rows: Dataset, lengths: list[int], max_length: int | None, overlong: str, key: str = "max_length"
-) -> Dataset:
+def keep(rows: Dataset, lengths: list[int], max_length: int | None, overlong: str, key: str = "max_length") -> Dataset:
     """Rows of at most `max_length` tokens; longer ones are an error, or counted and dropped (`overlong: drop`)."""
     fitting = [index for index, length in enumerate(lengths) if max_length is None or length <= max_length]
     lost = len(lengths) - len(fitting)
