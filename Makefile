@@ -30,7 +30,7 @@ export OMP_NUM_THREADS ?= 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help setup pipeline corpus tokenizer $(STAGES) evaluate report solve clean test test-all check lint format
+.PHONY: help setup pipeline corpus tokenizer $(STAGES) evaluate report solve clean test check lint format
 
 help:
 	@sed -n 's/^#   /  /p' Makefile
@@ -96,9 +96,6 @@ clean:
 	rm -rf $(D) $(C)
 
 test: $(SETUP)
-	$(BIN)/python -m pytest -m "not slow"
-
-test-all: $(SETUP)
 	$(BIN)/python -m pytest
 
 check: $(SETUP)

@@ -248,8 +248,8 @@ def test_other_places(copy: Path) -> None:
         checkpoint.load(copy / "model.safetensors")
     with pytest.raises(FileNotFoundError, match="arith-hf pull ada/tiny --output_dir checkpoints/tiny"):
         checkpoint.load("ada/tiny")
-    with pytest.raises(FileNotFoundError, match="run make grpo MODEL=expression"):
-        checkpoint.load("checkpoints/expression/grpo")
+    with pytest.raises(FileNotFoundError, match="run make grpo MODEL=nowhere"):
+        checkpoint.load("checkpoints/nowhere/grpo")
 
 
 def test_an_adapter_without_its_base_or_on_another(adapter: Path, copy: Path) -> None:

@@ -221,6 +221,7 @@ def test_the_stage_runs_from_its_recipe_and_the_real_corpus(road: Path, tmp_path
     assert report["data"]["path"] == str(road / "data" / "tiny")
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_work(pupil: Path, data: Path, tmp_path: Path) -> None:
     """Launched as several: the same rows in the same order, written once."""
     recipe = tmp_path / "evaluate.yaml"

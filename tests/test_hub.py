@@ -147,6 +147,7 @@ def test_a_checkpoint_that_was_not_measured_says_so(pupil: Path) -> None:
     assert "Not measured" in hub.card(pupil, "ada/tiny").text
 
 
+@pytest.mark.slow
 def test_the_usage_on_the_card_runs(pupil: Path, tmp_path: Path) -> None:
     code = hub.usage(str(pupil), is_adapter=False).split("```")[1].removeprefix("python\n")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, timeout=120)

@@ -1,5 +1,6 @@
 """A checkpoint runs where our package does not exist."""
 
+import pytest
 import json
 import os
 import subprocess
@@ -83,6 +84,7 @@ print(json.dumps({
     assert found["tied"]
 
 
+@pytest.mark.slow
 def test_two_checkpoints_of_one_name_keep_their_own_code(tmp_path) -> None:
     for parent in ("one", "two"):
         write_checkpoint(tmp_path / parent / "sft")
