@@ -39,7 +39,7 @@ class Arguments(argparse.ArgumentParser):
 # Loading
 
 
-def load(path: str | Path) -> tuple[Any, PreTrainedTokenizerBase]:
+def load(path: str | Path, **options: Any) -> tuple[Any, PreTrainedTokenizerBase]:
     """Model (on the processor, in evaluation mode) and tokenizer of a full checkpoint, an adapter or a merged model.
 
     ValueError or FileNotFoundError says what is missing, unfinished, broken or foreign, before any weight is read where
@@ -49,12 +49,12 @@ def load(path: str | Path) -> tuple[Any, PreTrainedTokenizerBase]:
     if not is_adapter(path):
         check_weights(path, "model")
         model_tokenizer = load_tokenizer(path)
-        model = load_model(path)
+        model = load_model(path, **options)
     else:
         check_weights(path, "adapter_model")
         base = base_of(path)
         model_tokenizer = load_tokenizer(path if has_tokenizer(path) else base)
-        model, _ = load(base)
+        model, _ = load(base, **options)
         check_fingerprint(model_tokenizer, recorded_fingerprint(base), base, f"train {path} again on its base")
         check_fingerprint(model_tokenizer, recorded_fingerprint(path), path, f"train {path} again on its base")
         from peft import PeftModel  # here, as it takes seconds to import that a full checkpoint need not wait
@@ -81,12 +81,12 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
     return found
 
 
-def load_model(path: Path) -> Any:
+def load_model(path: Path, **options: Any) -> Any:
     """The weights in the class that config.json names; ValueError where they do not fill it exactly."""
     try:
         config = AutoConfig.from_pretrained(path, trust_remote_code=False)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
-            path, config=config, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+            path, config=config, use_safetensors=True, trust_remote_code=False, output_loading_info=True, **options
         )
         model, found = loaded
     except (ValueError, RuntimeError, OSError, KeyError) as error:

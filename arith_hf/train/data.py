@@ -12,8 +12,9 @@ from datasets import Dataset, load_dataset
 from datasets.exceptions import DatasetGenerationError
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 from transformers.utils import logging
+from trl import ModelConfig
 
-from arith_hf import files, tokenizer
+from arith_hf import checkpoint, files, tokenizer
 
 logger = logging.get_logger("arith_hf")
 
@@ -47,7 +48,7 @@ def read(path: Path, columns: Sequence[str]) -> Dataset:
     """All rows of a JSONL file; ValueError where it is empty, broken (with the line) or lacks a column."""
     if not path.is_file():
         raise FileNotFoundError(f"no file {path}: run `make corpus MODEL={path.parent.parent.name}`")
-    if not path.read_bytes()[:4096].strip():
+    if not start_of(path).strip():
         raise ValueError(f"{path}: the corpus is empty; give its recipe rows to make")
     try:
         rows = load_dataset("json", data_files=str(path), split="train")
@@ -59,6 +60,22 @@ def read(path: Path, columns: Sequence[str]) -> Dataset:
     if missing:
         raise ValueError(f"{path}: need columns {', '.join(columns)}; {', '.join(missing)} missing")
     return rows
+
+
+def start_of(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return stream.read(4096)
+
+
+def load_parent(model_config: ModelConfig) -> tuple[Any, PreTrainedTokenizerBase]:
+    """Model and tokenizer of the checkpoint to start from; ValueError where a key asks for what is not done here."""
+    if not model_config.model_name_or_path:
+        raise ValueError("need model_name_or_path, the checkpoint to start from")
+    for key in ("load_in_4bit", "load_in_8bit"):
+        if getattr(model_config, key):
+            raise ValueError(f"{key}: these models are trained whole; leave it out")
+    options = {"dtype": model_config.dtype, "attn_implementation": model_config.attn_implementation}
+    return checkpoint.load(model_config.model_name_or_path, **options)
 
 
 def check_tokenizer(model_tokenizer: PreTrainedTokenizerBase, dataset_name: str) -> None:

@@ -13,7 +13,7 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 from trl import GRPOConfig, GRPOTrainer, ModelConfig, get_peft_config
 
-from arith_hf import checkpoint, notation, recipe
+from arith_hf import notation, recipe
 from arith_hf.train import data, stage
 from arith_hf.train.samples import Samples
 
@@ -41,10 +41,10 @@ def reward(path: str) -> Any:
 def check(training: GRPOConfig) -> None:
     """ValueError where a run could not be resumed exactly: a step checkpoint must fall between two generations."""
     period = (training.steps_per_generation or 1) * training.num_iterations
-    if training.save_strategy == "steps" and training.save_steps % period:
+    if training.save_strategy == "steps" and training.save_steps * training.gradient_accumulation_steps % period:
         raise ValueError(
-            f"save_steps: need a multiple of steps_per_generation x num_iterations ({period}), "
-            f"got {training.save_steps}"
+            f"save_steps: need a multiple of steps_per_generation x num_iterations / gradient_accumulation_steps "
+            f"({period} / {training.gradient_accumulation_steps}), got {training.save_steps}"
         )
 
 
@@ -70,7 +70,7 @@ def prepare(argv: list[str]) -> tuple[GRPOTrainer, stage.Run]:
     own, training, model_config = recipe.read((GrpoArguments, GRPOConfig, ModelConfig), argv, "grpo")
     check(training)
     rewards = [reward(path) for path in own.reward_funcs]
-    model, model_tokenizer = checkpoint.load(model_config.model_name_or_path)
+    model, model_tokenizer = data.load_parent(model_config)
     data.check_tokenizer(model_tokenizer, own.dataset_name)
     train, validation = (
         answerable(rows, model_tokenizer, training.max_completion_length, own.overlong)

@@ -88,7 +88,8 @@ class Muon(torch.optim.Optimizer):
 
     def buffers(self, params: list[Tensor], name: str) -> list[Tensor]:
         for param in params:
-            self.state[param].setdefault(name, torch.zeros_like(param))
+            if name not in self.state[param]:
+                self.state[param][name] = torch.zeros_like(param)
         return [self.state[param][name] for param in params]
 
 

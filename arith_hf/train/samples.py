@@ -28,7 +28,7 @@ class Samples(TrainerCallback):
     def __init__(self, trainer: Trainer, rows: Dataset, num_printed: int, max_new_tokens: int | None = None) -> None:
         self.trainer, self.num_printed = trainer, num_printed
         self.prompts = list(rows["prompt"])
-        self.answers = list(rows["answer"] if "answer" in rows.column_names else map(read, rows["completion"]))
+        self.answers = [str(answer) for answer in answers(rows)]
         self.tokenizer = cast(PreTrainedTokenizerBase, trainer.processing_class)
         self.max_new_tokens = max_new_tokens or longest(self.tokenizer, rows["completion"])
 
@@ -51,7 +51,7 @@ class Samples(TrainerCallback):
         )
         model.train(was_training)
         said = [notation.read_answer(one.text) if one.finished else None for one in completions]
-        right = [str(mine) == str(answer) for mine, answer in zip(said, self.answers, strict=True)]
+        right = [is_right(mine, answer) for mine, answer in zip(said, self.answers, strict=True)]
         score = {"eval_exact_match": round(sum(right) / max(len(right), 1), 4)}
         if metrics is not None:
             metrics.update(score)
@@ -63,13 +63,27 @@ class Samples(TrainerCallback):
         """One line a sample: problem, what was said, what is right, and the working on one line."""
         shown = zip(self.prompts, completions, said, self.answers, strict=True)
         for prompt, completion, mine, answer in list(shown)[: self.num_printed]:
-            verdict = "right" if str(mine) == str(answer) else f"wrong, it is {answer}"
+            verdict = "right" if is_right(mine, answer) else f"wrong, it is {answer}"
             working = " / ".join(completion.text.split("\n"))
             print(f"  {prompt.strip()} -> {mine} ({verdict})  {working[:160]}", flush=True)
 
 
-def read(completion: str) -> str:
-    return str(notation.read_answer(completion))
+def answers(rows: Dataset) -> list[Any]:
+    """The right answers: the column `answer`, else what the completions say; ValueError where one says nothing."""
+    if "answer" in rows.column_names:
+        return list(rows["answer"])
+    read = [notation.read_answer(completion) for completion in rows["completion"]]
+    if None in read:
+        raise ValueError(
+            f"no answer can be read from the completion {rows['completion'][read.index(None)]!r}: end it as the corpus "
+            "does, add a column `answer`, or set num_eval_generations to 0"
+        )
+    return read
+
+
+def is_right(mine: int | str | None, answer: str) -> bool:
+    """What cannot be read is never right."""
+    return mine is not None and str(mine) == answer
 
 
 def longest(model_tokenizer: PreTrainedTokenizerBase, completions: list[str]) -> int:

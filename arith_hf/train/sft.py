@@ -7,13 +7,10 @@ the merged model.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from peft import PeftModel
-from transformers import PreTrainedTokenizerBase
 from trl import ModelConfig, SFTConfig, SFTTrainer, get_peft_config
 
-from arith_hf import checkpoint, files, recipe
+from arith_hf import recipe
 from arith_hf.train import data, stage
 from arith_hf.train.samples import Samples
 
@@ -28,15 +25,13 @@ class SftArguments(stage.StageArguments):
 def main(argv: list[str]) -> None:
     trainer, run = prepare(argv)
     stage.run(trainer, run)
-    if isinstance(trainer.model, PeftModel):
-        merge(trainer, run)
     stage.finish(trainer, run)
 
 
 def prepare(argv: list[str]) -> tuple[SFTTrainer, stage.Run]:
     """Everything checked and loaded, nothing trained."""
     own, training, model_config = recipe.read((SftArguments, SFTConfig, ModelConfig), argv, "sft")
-    model, model_tokenizer = checkpoint.load(model_config.model_name_or_path)
+    model, model_tokenizer = data.load_parent(model_config)
     data.check_tokenizer(model_tokenizer, own.dataset_name)
     splits = data.load(own.dataset_name, "sft", ["prompt", "completion"])
     with training.main_process_first():
@@ -59,16 +54,3 @@ def prepare(argv: list[str]) -> tuple[SFTTrainer, stage.Run]:
         prompts = validation.select(range(min(own.num_eval_generations, len(validation))))
         trainer.add_callback(Samples(trainer, prompts, own.num_sample_generations))
     return trainer, run
-
-
-def merge(trainer: SFTTrainer, run: stage.Run) -> None:
-    """Save the adapter with its tokenizer and provenance, then fold it into the model that the stage will save."""
-    adapted = trainer.accelerator.unwrap_model(trainer.model)
-    assert isinstance(adapted, PeftModel)
-    assert isinstance(trainer.processing_class, PreTrainedTokenizerBase)
-    adapter, model_tokenizer = Path(run.output_dir, "adapter"), trainer.processing_class
-    if trainer.is_world_process_zero():
-        adapted.save_pretrained(str(adapter))
-        model_tokenizer.save_pretrained(adapter)
-        files.write_json(adapter / "provenance.json", run.provenance)
-    trainer.model = trainer.model_wrapped = adapted.merge_and_unload()

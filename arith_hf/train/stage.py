@@ -3,8 +3,10 @@
 May not know which trainer it serves, nor what the text means. `metrics.json` is written last: it means "finished".
 """
 
+import hashlib
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import time
@@ -12,18 +14,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import yaml
+from peft import PeftModel
 from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments, set_seed
-from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import logging
 
 from arith_hf import files, recipe, tokenizer
 
 logger = logging.get_logger("arith_hf")
 LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers")
-RESULTS = ("metrics.json", "evaluate.json", "evaluate.txt", "samples.jsonl", "model.safetensors")
+RESULTS = ("metrics.json", "evaluate.json", "evaluate.txt", "samples.jsonl", "config.json", "model.safetensors")
+HARMLESS = {"logging_steps", "report_to", "run_name", "disable_tqdm", "save_total_limit", "num_sample_generations"}
 
 
 @dataclass
@@ -63,9 +66,9 @@ def begin(
     model_tokenizer: PreTrainedTokenizerBase,
     parent: str | None,
 ) -> Run:
-    """Check what must hold before any compute, decide where to go on from, and leave the folder marked unfinished.
+    """Check what must hold before any compute, and decide where to go on from; nothing is written yet.
 
-    Raises ValueError where processes do not see each other or the tokenizer is not the corpus's own.
+    Raises ValueError where processes do not see each other, or the folder holds an unfinished run of something else.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) != training.world_size:
         raise ValueError(
@@ -77,21 +80,20 @@ def begin(
     said.pop("resume_from_checkpoint", None)
     provenance = {
         "stage": output_dir.name,
-        "command": f"arith-hf {verb} {' '.join(argv)}",
+        "command": f"arith-hf {verb} {shlex.join(argv)}",
         "tokenizer_fingerprint": tokenizer.fingerprint(model_tokenizer),
         "data": data_proof(next(one.dataset_name for one in instances if hasattr(one, "dataset_name"))),
         "parent": parent,
-        "parent_sha256": None if parent is None else files.sha256(Path(parent, "model.safetensors")),
+        "parent_sha256": None if parent is None else weights_hash(Path(parent)),
         "seed": training.seed,
+        "processes": training.world_size,
+        "mixed_precision": training.mixed_precision,
+        "device": training.device.type,
         "versions": {name: version(name) for name in LIBRARIES},
         "python": platform.python_version(),
         "commit": commit(),
     }
     resume_from = choose_resume(training, output_dir, said, provenance)
-    if training.process_index == 0:
-        clear(output_dir, keep_steps=resume_from is not None)
-        files.write_text(output_dir / "recipe.yaml", yaml.safe_dump(said, sort_keys=False))
-        files.write_json(output_dir / "provenance.json", provenance)
     set_seed(training.seed)
     return Run(output_dir.name, output_dir, said, provenance, resume_from)
 
@@ -100,36 +102,58 @@ def choose_resume(
     training: TrainingArguments, output_dir: Path, said: dict[str, Any], provenance: dict[str, Any]
 ) -> str | None:
     """The step checkpoint to go on from: the one asked for, else that of an unfinished run of this same recipe."""
-    asked = training.resume_from_checkpoint
-    last = get_last_checkpoint(str(output_dir)) if output_dir.is_dir() else None
-    if asked and asked.lower() not in ("true", "false"):
-        if not Path(asked, "trainer_state.json").is_file():
-            raise FileNotFoundError(f"no step checkpoint at {asked}: have {last or 'none'} in {output_dir}")
-        return asked
-    if asked and asked.lower() == "true":
-        if last is None:
-            raise FileNotFoundError(f"nothing to resume in {output_dir}: leave --resume_from_checkpoint out to start")
-        return last
-    if last is None or asked or (output_dir / "metrics.json").exists():
+    asked = (training.resume_from_checkpoint or "").lower()
+    last = last_step(output_dir)
+    if asked not in ("", "true", "false"):
+        if not Path(str(training.resume_from_checkpoint), "trainer_state.json").is_file():
+            raise FileNotFoundError(
+                f"no step checkpoint at {training.resume_from_checkpoint}: have {last or 'none'} in {output_dir}"
+            )
+        return training.resume_from_checkpoint
+    if asked == "true" and last is None:
+        raise FileNotFoundError(f"nothing to resume in {output_dir}: leave --resume_from_checkpoint out to start")
+    if last is None or asked == "false" or (not asked and (output_dir / "metrics.json").exists()):
         return None
     changed = changes(output_dir, said, provenance)
-    if changed:
-        logger.warning(f"{output_dir} holds an unfinished run of something else ({', '.join(changed)}): starting over")
-        return None
-    logger.warning(f"going on from {last} (--resume_from_checkpoint false starts over)")
+    if changed and not asked:
+        raise ValueError(
+            f"{output_dir} holds an unfinished run of something else ({', '.join(changed)} changed): give "
+            f"--resume_from_checkpoint true to go on from {Path(last).name}, false to start over, or remove the folder"
+        )
+    logger.warning(f"going on from {last}" + (f" with other {', '.join(changed)}" if changed else ""))
     return last
 
 
+def last_step(output_dir: Path) -> str | None:
+    """The newest step checkpoint that was written to its end: the trainer's state is the last file of each."""
+    whole = [path.parent for path in output_dir.glob("checkpoint-*/trainer_state.json") if path.stat().st_size]
+    return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2]))) if whole else None
+
+
 def changes(output_dir: Path, said: dict[str, Any], provenance: dict[str, Any]) -> list[str]:
-    """What differs between the run that left `output_dir` and this one."""
+    """What differs, of all that can change the weights, between the run that left `output_dir` and this one."""
     try:
         old_recipe = yaml.safe_load((output_dir / "recipe.yaml").read_text(encoding="utf-8")) or {}
         old = files.read_json(output_dir / "provenance.json")
     except (OSError, ValueError):
-        return ["its recipe.yaml or provenance.json is gone"]
-    keys = [key for key in {**old_recipe, **said} if old_recipe.get(key) != said.get(key)]
-    inputs = ("tokenizer_fingerprint", "data", "parent_sha256")
+        return ["recipe.yaml or provenance.json"]
+    keys = [key for key in {**old_recipe, **said} if old_recipe.get(key) != said.get(key) and key not in HARMLESS]
+    inputs = ("tokenizer_fingerprint", "data", "parent_sha256", "processes", "mixed_precision")
     return keys + [key for key in inputs if old.get(key) != provenance[key]]
+
+
+def run(trainer: Trainer, run: Run) -> None:
+    """Mark the folder unfinished and train, or go on; from here on a ValueError is a library's failure."""
+    trainer.accelerator.wait_for_everyone()  # all have decided from the folder as it was
+    if trainer.is_world_process_zero():
+        clear(run.output_dir, keep_steps=run.resume_from is not None)
+        files.write_text(run.output_dir / "recipe.yaml", yaml.safe_dump(run.recipe, sort_keys=False))
+        files.write_json(run.output_dir / "provenance.json", run.provenance)
+    trainer.accelerator.wait_for_everyone()
+    try:
+        trainer.train(resume_from_checkpoint=run.resume_from)
+    except ValueError as error:
+        raise RuntimeError(str(error)) from error
 
 
 def clear(output_dir: Path, keep_steps: bool) -> None:
@@ -138,46 +162,58 @@ def clear(output_dir: Path, keep_steps: bool) -> None:
         logger.warning(f"replacing the finished model in {output_dir}")
     for name in RESULTS:  # the marker first: from here on the folder is unfinished
         (output_dir / name).unlink(missing_ok=True)
-    for step in [] if keep_steps else output_dir.glob("checkpoint-*"):
-        shutil.rmtree(step)
+    stale = [output_dir / "adapter", *([] if keep_steps else output_dir.glob("checkpoint-*"))]
+    for folder in stale:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def run(trainer: Trainer, run: Run) -> None:
-    """Train, or go on; a library's ValueError from here on is a failure, not the user's mistake."""
-    try:
-        trainer.train(resume_from_checkpoint=run.resume_from)
-    except ValueError as error:
-        raise RuntimeError(str(error)) from error
-
-
-def finish(trainer: Trainer, run: Run, **facts: Any) -> None:
-    """Save the model, write its card, and sign off with `metrics.json`, last; prints a summary line."""
+def finish(trainer: Trainer, run: Run) -> None:
+    """Save the model (an adapter also merged), write its card, sign off with `metrics.json`, last; prints a summary."""
+    if isinstance(trainer.model, PeftModel):
+        merge(trainer, run)
     trainer.save_model(str(run.output_dir))
     if not trainer.is_world_process_zero():
         return
     trainer.create_model_card(model_name=f"{run.output_dir.parent.name}-{run.stage}")
-    metrics = summarize(trainer, run) | facts
+    metrics = summarize(trainer, run)
     files.write_json(run.output_dir / "metrics.json", metrics)
     shown = ("parameters", "steps", "eval_loss", "eval_exact_match", "seconds")
     print(f"{run.stage}: " + ", ".join(f"{key} {metrics[key]}" for key in shown if metrics.get(key) is not None))
     print(f"saved {run.output_dir}")
 
 
+def merge(trainer: Trainer, run: Run) -> None:
+    """Save the adapter with its tokenizer and provenance, then fold it into the model that the stage will save."""
+    adapted, folder = trainer.accelerator.unwrap_model(trainer.model), run.output_dir / "adapter"
+    if trainer.is_world_process_zero():
+        adapted.save_pretrained(str(folder))
+        cast(PreTrainedTokenizerBase, trainer.processing_class).save_pretrained(folder)
+        files.write_json(folder / "provenance.json", run.provenance)
+    trainer.model = trainer.model_wrapped = adapted.merge_and_unload()
+
+
 def summarize(trainer: Trainer, run: Run) -> dict[str, Any]:
-    """The numbers of a run: sizes, steps, seconds of wall and of this process's CPU, last value of each metric."""
-    last = {key: value for row in trainer.state.log_history for key, value in row.items() if key != "step"}
+    """The numbers of a run: size, steps, seconds of wall and of this process's CPU since it began or was resumed.
+
+    `eval_*` are those of the weights that are saved: of the best step where the best is loaded, else the last.
+    """
+    state = trainer.state
+    best = state.best_global_step if trainer.args.load_best_model_at_end else None
+    rows = [row for row in state.log_history if best is None or row["step"] == best]
+    scores = {key: value for row in rows for key, value in row.items() if key.startswith("eval_")}
+    training = {key: value for key, value in state.log_history[-1].items() if key.startswith("train_")}
     model = trainer.accelerator.unwrap_model(trainer.model)
     return {
         "stage": run.stage,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "steps": trainer.state.global_step,
-        "tokens": trainer.state.num_input_tokens_seen or None,
+        "steps": state.global_step,
+        "best_step": best,
+        "tokens": state.num_input_tokens_seen or None,
         "seconds": round(time.time() - run.started, 1),
         "cpu_seconds": round(time.process_time(), 1),
         "resumed_from": run.resume_from,
-        "best_metric": trainer.state.best_metric,
-        "best_checkpoint": trainer.state.best_model_checkpoint,
-        **{key: value for key, value in last.items() if key.startswith(("eval_", "train_"))},
+        **scores,
+        **training,
     }
 
 
@@ -188,7 +224,17 @@ def data_proof(dataset_name: str) -> dict[str, str]:
     return {"path": dataset_name, "sha256": files.sha256(pinned)}
 
 
+def weights_hash(checkpoint: Path) -> str:
+    """One hash of all weight files of a checkpoint."""
+    hashes = [files.sha256(path) for path in sorted(checkpoint.glob("*.safetensors"))]
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+
 def commit() -> str | None:
-    """The git commit of the working tree (None outside one)."""
-    done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    """The git commit that the code is of, marked where it was edited since; None outside a repository."""
+    describe = ["git", "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        done = subprocess.run(describe, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
     return done.stdout.strip() or None

@@ -1,6 +1,5 @@
 """A checkpoint runs where our package does not exist."""
 
-import pytest
 import json
 import os
 import subprocess
@@ -8,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from arith_hf import tokenizer

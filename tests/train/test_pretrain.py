@@ -1,5 +1,6 @@
 import json
 from itertools import pairwise
+from pathlib import Path
 
 import torch
 from conftest import stage
@@ -84,18 +85,29 @@ def test_an_interrupted_run_ends_where_the_whole_one_does(road):
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
-def test_another_recipe_starts_over_and_says_so(road, capsys):
+def test_another_recipe_is_not_mixed_with_an_unfinished_run(road, capsys):
     folder = road / "checkpoints/tiny/changed"
+    again = ["--output_dir", str(folder), "--learning_rate", "0.002"]
     assert stage(road, "pretrain", "--output_dir", str(folder)) == 0
     (folder / "metrics.json").unlink()
-    assert stage(road, "pretrain", "--output_dir", str(folder), "--learning_rate", "0.002") == 0
+    (folder / "checkpoint-9").mkdir()  # a step whose saving was cut off: no trainer_state.json in it
+    assert stage(road, "pretrain", *again) == 2
+    assert "learning_rate changed" in capsys.readouterr().err
+    assert (folder / "checkpoint-4").is_dir()
+    assert stage(road, "pretrain", "--output_dir", str(folder), "--logging_steps", "3") == 0
+    assert files.read_json(folder / "metrics.json")["resumed_from"].endswith("checkpoint-4")
+    (folder / "metrics.json").unlink()
+    assert stage(road, "pretrain", *again, "--resume_from_checkpoint", "false") == 0
     assert files.read_json(folder / "metrics.json")["resumed_from"] is None
 
 
 def test_rows_that_do_not_fit_are_an_error_or_counted(road, capsys):
     output = str(road / "checkpoints/tiny/short")
+    assert stage(road, "pretrain", "--output_dir", output) == 0
     assert stage(road, "pretrain", "--output_dir", output, "--max_length", "40") == 2
     said = capsys.readouterr().err
     assert "max_length 40 cannot hold" in said
     assert "overlong: drop" in said
+    assert (Path(output) / "model.safetensors").is_file()  # the finished model is still there
+    assert (Path(output) / "metrics.json").is_file()
     assert stage(road, "pretrain", "--output_dir", output, "--max_length", "40", "--overlong", "drop") == 0
