@@ -40,6 +40,7 @@ class Protocol:
 
 
 PROTOCOLS = {
+    "validation": Protocol("as nontrivial, to choose by", "heldout/validation.jsonl"),
     "nontrivial": Protocol("no repeats, some operator, greedy", "test/nontrivial.jsonl", aside="test/invalid.jsonl"),
     "seed": Protocol("the seed document's sampler, repeats and bare numbers too, T 0.8", "test/seed.jsonl", 0.8),
     "harder": Protocol("deeper and larger than trained on, greedy", "harder/test.jsonl"),

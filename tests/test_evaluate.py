@@ -263,7 +263,7 @@ def unsign(data: Path) -> None:
         (None, ("--num_samples", "0"), "need num_samples >= 1, got 0"),
         (None, ("--batch_size", "0"), "need batch_size >= 1, got 0"),
         (None, ("--max_new_tokens", "-5"), "need max_new_tokens >= 1, got -5"),
-        (None, ("--protocol", "hardest"), "need protocol among nontrivial, seed, harder, got hardest"),
+        (None, ("--protocol", "hardest"), "need protocol among validation, nontrivial, seed, harder, got hardest"),
         (None, ("--num_sample", "5"), "did you mean `num_samples`?"),
         (None, ("--checkpoint", "checkpoints/tiny/sft"), "run make sft MODEL=tiny"),
         (lambda data: (data / "manifest.json").unlink(), (), "no finished corpus at"),

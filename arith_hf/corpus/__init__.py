@@ -19,7 +19,7 @@ from arith_hf import files, recipe
 from arith_hf.corpus import card, census, draw
 from arith_hf.corpus.arguments import CorpusArguments
 
-FOLDERS = ("pretrain", "sft", "prompts", "test", "harder")
+FOLDERS = ("pretrain", "sft", "prompts", "heldout", "test", "harder")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

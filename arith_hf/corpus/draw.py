@@ -198,6 +198,7 @@ def test_sets(recipe: CorpusArguments) -> list[tuple[str, Row, int, bool]]:
     return [
         ("test/seed", {"sampler": "seed", "min_depth": 0}, recipe.num_test, False),
         ("test/nontrivial", {"sampler": "seed", "min_depth": 1}, recipe.num_test, True),
+        ("heldout/validation", {"sampler": "seed", "min_depth": 1}, recipe.num_test, True),
         ("test/invalid", {"sampler": "seed", "min_depth": 0, "invalid": True}, recipe.num_test, True),
         ("harder/test", harder, recipe.num_harder, True),
     ]
@@ -205,18 +206,18 @@ def test_sets(recipe: CorpusArguments) -> list[tuple[str, Row, int, bool]]:
 
 def drawn_test(name: str, knobs: Row, count: int, distinct: bool, recipe: CorpusArguments) -> list[Row]:
     """Rows of a test set: their seed is fixed, so that scores of corpora with other seeds compare."""
-    normalise = tasks.get(recipe.task).normalise
+    normalise, split = tasks.get(recipe.task).normalise, "validation" if name.endswith("/validation") else "test"
     rows: list[Row] = []
     seen: set[str] = set()
     progress = tqdm(total=count, desc=f"Drawing {name}", unit=" problems")
     for index in range(COPIES * count):
         if len(rows) == count:
             break
-        expression = pose(random.Random(f"{recipe.task}/{name}/{index}"), "test", recipe, **knobs)
+        expression = pose(random.Random(f"{recipe.task}/{name}/{index}"), split, recipe, **knobs)
         normal = normalise(expression)
         if not (distinct and normal in seen):
             seen.add(normal)
-            row = describe(expression, "test", recipe)
+            row = describe(expression, split, recipe)
             rows.append({column: row[column] for column in TEST_COLUMNS})
             progress.update()
     progress.close()

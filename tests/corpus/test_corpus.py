@@ -56,6 +56,7 @@ def forms(folder: Path, split: str) -> set[str]:
     names = ["test/seed", "test/nontrivial", "test/invalid", "harder/test"]
     if split != "test":
         names = [f"{part}/{split}" for part in ("pretrain", "sft", "prompts")]
+        names += ["heldout/validation"] if split == "validation" else []
     texts = [row.get("text") or row.get("problem") or row["prompt"] for name in names for row in rows(folder, name)]
     return {task.normalise(notation.posed(text)) for text in texts}
 
@@ -78,6 +79,7 @@ def test_every_file_has_its_rows_and_columns(small):
         "sft/validation": 60,
         "prompts/train": 40,
         "prompts/validation": 60,
+        "heldout/validation": 60,
         "test/invalid": 60,
         "test/nontrivial": 60,
         "test/seed": 60,
@@ -140,7 +142,7 @@ def test_no_problem_is_in_two_splits_whatever_the_seed(small, tmp_path):
     # Another seed draws other training rows, and the same tests.
     for name in ("pretrain/train", "sft/train", "prompts/train"):
         assert rows(small, name) != rows(tmp_path, name)
-    for name in ("test/seed", "test/nontrivial", "test/invalid", "harder/test"):
+    for name in ("test/seed", "test/nontrivial", "test/invalid", "harder/test", "heldout/validation"):
         assert rows(small, name) == rows(tmp_path, name)
 
 
@@ -211,7 +213,9 @@ def test_load_dataset_reads_the_folder(small, tmp_path):
     assert load_dataset(str(small), "test", split="nontrivial", **kept)[0]["answer"].lstrip("-").isdigit()
     assert set(load_dataset(str(small), "pretrain", **kept)) == {"train", "validation"}
     head = yaml.safe_load((small / "README.md").read_text().split("---\n")[1])
-    assert [config["config_name"] for config in head["configs"]] == ["pretrain", "sft", "prompts", "test", "harder"]
+    assert [config["config_name"] for config in head["configs"]] == [
+        *["pretrain", "sft", "prompts", "heldout", "test", "harder"]
+    ]
 
 
 def test_an_old_manifest_goes_first_and_old_files_with_it(tmp_path):
