@@ -15,6 +15,7 @@ from conftest import write_recipes
 
 from arith_hf import files
 
+CPU = Path(__file__).parent.parent / "recipes/accelerate/cpu.yaml"
 COMMAND = [sys.executable, "-m", "arith_hf"]
 ENVIRONMENT = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
 
@@ -223,3 +224,16 @@ def test_an_interrupt_leaves_an_unfinished_run_that_the_same_command_finishes(ro
     assert not (folder / "metrics.json").exists()
     assert run(*command).returncode == 0
     assert files.read_json(folder / "metrics.json")["resumed_from"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["pretrain", "sft", "lora", "grpo"])
+def test_accelerate_launches_a_stage_with_an_override(road, tmp_path, stage):
+    verb = "sft" if stage == "lora" else stage
+    parent = [] if stage == "pretrain" else ["--model_name_or_path", str(road / "checkpoints/tiny/pretrain")]
+    launch = [str(Path(sys.executable).with_name("accelerate")), "launch", "--config_file", str(CPU), "-m", "arith_hf"]
+    override = ["--output_dir", str(tmp_path), "--max_steps", "2"]
+    command = [*launch, verb, *recipe(road, stage), *parent, *override]
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert files.read_json(tmp_path / "metrics.json")["steps"] == 2

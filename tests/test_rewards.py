@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -30,3 +31,18 @@ def test_imports_without_any_framework():
     """So that stock `trl grpo` finds it by dotted path at no cost."""
     code = "import arith_hf.rewards, sys; print([m for m in ('torch', 'transformers') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.mark.slow
+def test_stock_trl_takes_the_reward_the_prompts_and_the_model(road, tmp_path):
+    command = [str(Path(sys.executable).with_name("trl")), "grpo"]
+    command += ["--model_name_or_path", str(road / "checkpoints/tiny/pretrain"), "--trust_remote_code"]
+    command += ["--dataset_name", str(road / "data/tiny"), "--dataset_config", "prompts"]
+    command += ["--dataset_test_split", "validation", "--reward_funcs", "arith_hf.rewards.exact_answer"]
+    command += ["--use_cpu", "true", "--bf16", "false", "--gradient_checkpointing", "false", "--num_generations", "4"]
+    command += ["--per_device_train_batch_size", "8", "--max_completion_length", "16", "--max_steps", "1"]
+    command += ["--logging_steps", "1", "--report_to", "none", "--output_dir", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "rewards/exact_answer/mean" in done.stdout + done.stderr
+    assert (tmp_path / "model.safetensors").is_file()
