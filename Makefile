@@ -2,6 +2,7 @@
 #
 #   make pipeline [MODEL=expression] [HARDWARE=cpu]     every stage, then the results table
 #   make corpus|tokenizer|pretrain|sft|lora|grpo MODEL=...   that stage and what it needs
+#   make sft ARGS='--learning_rate 1e-4'                 with keys that override the recipe's
 #   make evaluate|report|solve|clean MODEL=...
 #   make test | check | setup
 
@@ -33,7 +34,7 @@ export OMP_NUM_THREADS ?= 1
 .PHONY: help setup pipeline corpus tokenizer $(STAGES) evaluate report solve clean test check lint format
 
 help:
-	@sed -n 's/^#   /  /p' Makefile
+	@sed -n 's|^#   |  |p' Makefile
 
 setup: $(SETUP)
 
@@ -53,16 +54,16 @@ $(C)/tokenizer/metrics.json: $(R)/tokenizer.yaml $(D)/manifest.json | $(SETUP)
 	$(BIN)/arith-hf tokenizer --config $<
 
 $(C)/pretrain/metrics.json: $(R)/pretrain.yaml $(C)/tokenizer/metrics.json
-	$(LAUNCH) pretrain --config $<
+	$(LAUNCH) pretrain --config $< $(ARGS)
 
 $(C)/sft/metrics.json: $(R)/sft.yaml $(C)/pretrain/metrics.json
-	$(LAUNCH) sft --config $<
+	$(LAUNCH) sft --config $< $(ARGS)
 
 $(C)/lora/metrics.json: $(R)/lora.yaml $(C)/pretrain/metrics.json
-	$(LAUNCH) sft --config $<
+	$(LAUNCH) sft --config $< $(ARGS)
 
 $(C)/grpo/metrics.json: $(R)/grpo.yaml $(C)/sft/metrics.json
-	$(LAUNCH) grpo --config $<
+	$(LAUNCH) grpo --config $< $(ARGS)
 
 $(C)/%/evaluate.json: $(R)/evaluate.yaml $(C)/%/metrics.json
 	$(LAUNCH) evaluate --config $< --checkpoint $(@D)
@@ -72,7 +73,7 @@ HAS := $(foreach stage,$(STAGES),$(if $(wildcard $(R)/$(stage).yaml),$(stage)))
 MEASURED := $(HAS:%=$(C)/%/evaluate.json)
 
 $(C)/report.txt: $(MEASURED)
-	@$(BIN)/arith-hf report --model $(MODEL) --output $@
+	@$(BIN)/arith-hf report --model $(MODEL) --output $@ >/dev/null
 
 corpus: $(D)/manifest.json
 tokenizer: $(C)/tokenizer/metrics.json

@@ -8,6 +8,7 @@ import importlib
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 
 VERBS = {  # verb -> (module, function, what it does)
@@ -30,6 +31,10 @@ VERBS = {  # verb -> (module, function, what it does)
     "pull": ("arith_hf.hub", "pull_main", "fetch a checkpoint from the Hub"),
     "report": ("arith_hf.report", "main", "print the results table of a model"),
 }
+
+
+# Warnings of libraries about their own keys, which TRL's defaults set, and about a device that is not there.
+NOISE = (".*gradient_checkpointing.*", ".*pin_memory.*")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -57,6 +62,8 @@ def run(verb: str, arguments: list[str], debug: bool) -> int:
     # Threads that wait by spinning make a step 10 times slower as soon as another program takes a core (measured).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # it warns at every fork of a data worker
+    for noise in NOISE:
+        warnings.filterwarnings("ignore", message=noise)
     module, function, _ = VERBS[verb]
     try:
         return getattr(importlib.import_module(module), function)(arguments) or 0
@@ -71,7 +78,7 @@ def run(verb: str, arguments: list[str], debug: bool) -> int:
 def explain(error: BaseException) -> tuple[str, int]:
     """One line for the user, and the exit status."""
     if isinstance(error, KeyboardInterrupt):
-        return "interrupted; the same command goes on from the last complete step", 1
+        return "interrupted; the same command goes on from the last step that was saved", 1
     if isinstance(error, (ValueError, FileNotFoundError, NotADirectoryError, IsADirectoryError, FileExistsError)):
         return str(error), 2
     if isinstance(error, BrokenPipeError):

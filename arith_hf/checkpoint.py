@@ -126,6 +126,11 @@ def check_weights(path: Path, stem: str) -> None:
                 opened.keys()
         except (SafetensorError, OSError) as error:
             raise ValueError(f"{shard} is broken or cut short ({one_line(error)}): {remedy(path)}") from error
+    metrics = path / "metrics.json"
+    recorded = files.read_json(metrics).get("weights", {}) if metrics.is_file() else {}
+    for shard in shards:
+        if recorded.get(shard.name, files.sha256(shard)) != files.sha256(shard):
+            raise ValueError(f"{shard} is not what the stage saved (see metrics.json): {remedy(path)}")
 
 
 def recorded_fingerprint(path: Path) -> str | None:

@@ -134,6 +134,7 @@ def read_problems(data: Path, protocol: Protocol, num_samples: int | None) -> li
         found = [{"file": name, **row} for row in files.read_jsonl(path)]
         if not found and name == protocol.file:
             raise ValueError(f"{path} is empty: give its corpus.yaml test problems to draw")
+        files.require_listed(data, name)
         for row in found:
             if not isinstance(row.get("problem"), str) or not isinstance(row.get("answer"), str):
                 raise ValueError(f"{path}: need `problem` and `answer` as strings in each row, got {row}")

@@ -67,6 +67,16 @@ def parse_row(line: bytes, where: str) -> dict[str, Any]:
     return row
 
 
+def require_listed(folder: Path, name: str) -> None:
+    """ValueError where a file of a corpus was cut or edited since its manifest.json was written."""
+    listed = read_json(folder / "manifest.json").get("files", {}).get(name)
+    if listed and sha256(folder / name) != listed["sha256"]:
+        raise ValueError(
+            f"{folder / name} is not the file that the corpus was finished with (see manifest.json): "
+            f"run `rm {folder / 'manifest.json'}; make corpus MODEL={folder.name}`, or name your own file by itself"
+        )
+
+
 def sha256(path: str | Path) -> str:
     """Hex digest of a file's bytes."""
     digest = hashlib.sha256()

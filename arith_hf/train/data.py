@@ -32,6 +32,9 @@ def load(dataset_name: str, part: str, columns: Sequence[str]) -> tuple[Dataset,
         raise FileNotFoundError(
             f"no finished corpus at {path}: run `make corpus MODEL={path.name}`, or name a JSONL file"
         )
+    for split in ("train", "validation"):
+        if (path / part / f"{split}.jsonl").is_file():
+            files.require_listed(path, f"{part}/{split}.jsonl")
     return read(path / part / "train.jsonl", columns), read(path / part / "validation.jsonl", columns)
 
 

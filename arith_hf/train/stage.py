@@ -112,13 +112,16 @@ def choose_resume(
         return training.resume_from_checkpoint
     if asked == "true" and last is None:
         raise FileNotFoundError(f"nothing to resume in {output_dir}: leave --resume_from_checkpoint out to start")
+    if last is None and next(output_dir.glob("checkpoint-*"), None):
+        logger.warning(f"the step checkpoints in {output_dir} were not written to their end: starting over")
     if last is None or asked == "false" or (not asked and (output_dir / "metrics.json").exists()):
         return None
     changed = changes(output_dir, said, provenance)
     if changed and not asked:
         raise ValueError(
             f"{output_dir} holds an unfinished run of something else ({', '.join(changed)} changed): give "
-            f"--resume_from_checkpoint true to go on from {Path(last).name}, false to start over, or remove the folder"
+            f"--resume_from_checkpoint true to go on from {Path(last).name}, false to start over "
+            "(through make: ARGS='--resume_from_checkpoint false')"
         )
     logger.warning(f"going on from {last}" + (f" with other {', '.join(changed)}" if changed else ""))
     return last
@@ -175,7 +178,7 @@ def finish(trainer: Trainer, run: Run) -> None:
     if not trainer.is_world_process_zero():
         return
     trainer.create_model_card(model_name=f"{run.output_dir.parent.name}-{run.stage}")
-    metrics = summarize(trainer, run)
+    metrics = summarize(trainer, run) | {"weights": weights(run.output_dir)}
     files.write_json(run.output_dir / "metrics.json", metrics)
     shown = ("parameters", "steps", "eval_loss", "eval_exact_match", "seconds")
     print(f"{run.stage}: " + ", ".join(f"{key} {metrics[key]}" for key in shown if metrics.get(key) is not None))
@@ -226,8 +229,12 @@ def data_proof(dataset_name: str) -> dict[str, str]:
 
 def weights_hash(checkpoint: Path) -> str:
     """One hash of all weight files of a checkpoint."""
-    hashes = [files.sha256(path) for path in sorted(checkpoint.glob("*.safetensors"))]
-    return hashlib.sha256("".join(hashes).encode()).hexdigest()
+    return hashlib.sha256("".join(weights(checkpoint).values()).encode()).hexdigest()
+
+
+def weights(checkpoint: Path) -> dict[str, str]:
+    """The hash of each weight file, which `checkpoint.load` compares: a flipped byte would answer as if whole."""
+    return {path.name: files.sha256(path) for path in sorted(checkpoint.glob("*.safetensors"))}
 
 
 def commit() -> str | None:

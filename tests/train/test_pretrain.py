@@ -1,7 +1,9 @@
 import json
+import shutil
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
 import torch
 from conftest import stage
 from datasets import Dataset
@@ -111,3 +113,21 @@ def test_rows_that_do_not_fit_are_an_error_or_counted(road, capsys):
     assert (Path(output) / "model.safetensors").is_file()  # the finished model is still there
     assert (Path(output) / "metrics.json").is_file()
     assert stage(road, "pretrain", "--output_dir", output, "--max_length", "40", "--overlong", "drop") == 0
+
+
+def test_a_flipped_byte_in_the_weights_is_found(road, tmp_path):
+    shutil.copytree(road / "checkpoints/tiny/pretrain", tmp_path / "flipped")
+    weights = tmp_path / "flipped/model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-9] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(ValueError, match="is not what the stage saved"):
+        checkpoint.load(tmp_path / "flipped")
+
+
+def test_a_corpus_that_was_cut_is_not_trained_on(road, tmp_path):
+    shutil.copytree(road / "data/tiny", tmp_path / "cut")
+    path = tmp_path / "cut/sft/train.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(ValueError, match=r"sft/train\.jsonl is not the file that the corpus was finished with"):
+        data.load(str(tmp_path / "cut"), "sft", ["prompt"])
