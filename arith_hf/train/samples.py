@@ -41,16 +41,8 @@ class Samples(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         model = self.trainer.accelerator.unwrap_model(self.trainer.model)
-        was_training = model.training
-        completions = solver.generate(
-            model,
-            self.tokenizer,
-            self.prompts,
-            batch_size=max(len(self.prompts), 1),
-            max_new_tokens=self.max_new_tokens,
-        )
-        model.train(was_training)
-        said = [notation.read_answer(one.text) if one.finished else None for one in completions]
+        completions = solver.generate(model, self.tokenizer, self.prompts, max_new_tokens=self.max_new_tokens)
+        said = [one.answer for one in completions]
         right = [is_right(mine, answer) for mine, answer in zip(said, self.answers, strict=True)]
         score = {"eval_exact_match": round(sum(right) / max(len(right), 1), 4)}
         if metrics is not None:
