@@ -32,6 +32,7 @@ class ArithConfig(PreTrainedConfig):
     position_embedding: `rotary`, `learned` (absolute, at most `max_position_embeddings` of them) or `none`.
     qk_norm: RMSNorm on the queries and keys of each head, as Qwen3 has.
     hidden_dropout: on the embeddings and on what each attention and MLP adds to the residual stream.
+    sliding_window: a token sees itself and the `sliding_window - 1` tokens before it, in every layer; None: all of them.
     zero_init_output: `o_proj` and `down_proj` start at zero, so that each layer starts as the identity.
     tokenizer_fingerprint: of the tokenizer whose ids the weights were trained on.
     """
@@ -67,6 +68,7 @@ class ArithConfig(PreTrainedConfig):
     rope_theta: float | int = 10_000.0
     position_embedding: Literal["rotary", "learned", "none"] = "rotary"
     qk_norm: bool = False
+    sliding_window: int | None = None
     hidden_dropout: float | int = 0.0
     zero_init_output: bool = False
     tokenizer_fingerprint: str | None = None
@@ -90,6 +92,8 @@ class ArithConfig(PreTrainedConfig):
             raise ValueError(f"need an even head_dim for rotary positions, got {self.head_dim}")
         if self.pad_token_id is not None and not 0 <= self.pad_token_id < self.vocab_size:
             raise ValueError(f"need 0 <= pad_token_id < vocab_size = {self.vocab_size}, got {self.pad_token_id}")
+        if self.sliding_window is not None and self.sliding_window < 1:
+            raise ValueError(f"need sliding_window >= 1 or none, got {self.sliding_window}")
         for name in ("hidden_dropout", "attention_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"need 0 <= {name} < 1, got {getattr(self, name)}")
@@ -111,8 +115,12 @@ class ArithConfig(PreTrainedConfig):
     def to_stock(self) -> PreTrainedConfig:
         """The configuration of the stock architecture with the same weights and logits: Llama's, or Qwen3's.
 
-        ValueError where there is none: learned or no positions.
+        ValueError where there is none: learned or no positions, or a window without q/k norm.
         """
+        if self.sliding_window is not None and not self.qk_norm:
+            raise ValueError(
+                "no stock architecture has a sliding_window without qk_norm, so train a model with qk_norm: true"
+            )
         if self.position_embedding != "rotary":
             raise ValueError(
                 f"no stock architecture has position_embedding: {self.position_embedding}; need rotary, "
@@ -122,7 +130,12 @@ class ArithConfig(PreTrainedConfig):
         shared = {field.name for field in dataclasses.fields(stock)} & {
             field.name for field in dataclasses.fields(self)
         }
-        fields = {name: getattr(self, name) for name in shared - {"architectures", "transformers_version"}}
+        left_out = {"architectures", "transformers_version", "sliding_window"}
+        fields = {name: getattr(self, name) for name in shared - left_out}
+        if self.sliding_window is not None:
+            windows = ["sliding_attention"] * self.num_hidden_layers
+            fields |= {"use_sliding_window": True, "sliding_window": self.sliding_window, "layer_types": windows}
+            fields |= {"max_window_layers": 0}
         return stock(
             **fields,
             architectures=["Qwen3ForCausalLM" if self.qk_norm else "LlamaForCausalLM"],

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import Cache, DynamicCache, GenerationMixin, PreTrainedModel, initialization
-from transformers.masking_utils import create_causal_mask
+from transformers.masking_utils import create_causal_mask, create_sliding_window_causal_mask
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
@@ -121,9 +121,8 @@ class ArithAttention(nn.Module):
             key, value = past_key_values.update(key, value, self.layer_idx)  # (B, H, S, C)
         attend: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention)
         dropout = self.config.attention_dropout if self.training else 0.0
-        output, weights = attend(
-            self, query, key, value, attention_mask, dropout=dropout, scaling=self.head_dim**-0.5, **kwargs
-        )
+        options = {"dropout": dropout, "scaling": self.head_dim**-0.5, "sliding_window": self.config.sliding_window}
+        output, weights = attend(self, query, key, value, attention_mask, **options, **kwargs)
         return self.o_proj(output.reshape(*x.shape[:-1], -1)), weights
 
 
@@ -194,8 +193,9 @@ class ArithModel(ArithPreTrainedModel):
         seen = past_key_values.get_seq_length() if past_key_values is not None else 0
         if position_ids is None:
             position_ids = count_positions(attention_mask, x, seen)
-        # Before a cache is made: with one in its hands create_causal_mask would not look for packed documents.
-        mask = create_causal_mask(
+        create_mask = create_causal_mask if self.config.sliding_window is None else create_sliding_window_causal_mask
+        # Before a cache is made: with one in its hands it would not look for packed documents.
+        mask = create_mask(
             config=self.config,
             inputs_embeds=x,
             attention_mask=attention_mask,

@@ -10,12 +10,14 @@ from transformers import LlamaForCausalLM, Qwen3ForCausalLM, Trainer, TrainingAr
 from arith_hf.model import ArithConfig, ArithForCausalLM
 
 PAD, BOS, EOS, VOCABULARY = 0, 1, 2, 24
-POSITIONS = ("rotary", "learned", "none")
+POSITIONS = ("rotary", "learned", "none", "window")
 
 
 def make(seed: int = 0, **fields) -> ArithForCausalLM:
     """A tiny model in evaluation mode; weights larger than at the start of training, so that mistakes show."""
     torch.manual_seed(seed)
+    if fields.get("position_embedding") == "window":
+        fields |= {"position_embedding": "rotary", "sliding_window": 6}
     special = {"pad_token_id": PAD, "bos_token_id": BOS, "eos_token_id": EOS}
     shape = {"vocab_size": VOCABULARY, "max_position_embeddings": 64, "initializer_range": 0.2}
     return ArithForCausalLM(ArithConfig.from_size("tiny", **{**special, **shape, **fields})).eval()
@@ -34,9 +36,13 @@ def assert_close(one: torch.Tensor, other: torch.Tensor, atol: float = 1e-5) -> 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 @pytest.mark.parametrize("tie", [True, False])
-@pytest.mark.parametrize(("qk_norm", "stock"), [(False, LlamaForCausalLM), (True, Qwen3ForCausalLM)])
-def test_logits_loss_and_gradients_are_those_of_the_stock_architecture(qk_norm, stock, tie, attention) -> None:
-    ours = make(qk_norm=qk_norm, tie_word_embeddings=tie, rope_theta=500, attn_implementation=attention)
+@pytest.mark.parametrize(
+    ("qk_norm", "window", "stock"),
+    [(False, None, LlamaForCausalLM), (True, None, Qwen3ForCausalLM), (True, 6, Qwen3ForCausalLM)],
+)
+def test_logits_loss_and_gradients_are_those_of_the_stock_architecture(qk_norm, window, stock, tie, attention) -> None:
+    shape = {"qk_norm": qk_norm, "sliding_window": window, "tie_word_embeddings": tie, "rope_theta": 500}
+    ours = make(**shape, attn_implementation=attention)
     theirs = stock(ours.config.to_stock()).eval()
     theirs.set_attn_implementation(attention)
     theirs.load_state_dict(ours.state_dict())
@@ -54,6 +60,18 @@ def test_the_stock_configuration_has_the_same_special_tokens() -> None:
     stock = make().config.to_stock()
     assert (stock.pad_token_id, stock.bos_token_id, stock.eos_token_id) == (PAD, BOS, EOS)
     assert (stock.model_type, stock.architectures) == ("llama", ["LlamaForCausalLM"])
+
+
+def test_a_window_without_qk_norm_is_no_stock_architecture() -> None:
+    with pytest.raises(ValueError, match="qk_norm"):
+        make(sliding_window=6).config.to_stock()
+
+
+def test_a_token_sees_itself_and_the_window_before_it() -> None:
+    model = make(sliding_window=3, num_hidden_layers=1)
+    x = torch.randn(1, 9, 32, requires_grad=True)
+    model(inputs_embeds=x).logits[:, 7].sum().backward()
+    assert [bool(place.any()) for place in x.grad[0]] == [False] * 5 + [True] * 3 + [False]
 
 
 # Loss
