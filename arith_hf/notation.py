@@ -4,6 +4,7 @@ The only room that knows the tags and keywords; may not know how a problem is so
 """
 
 import re
+from collections.abc import Sequence
 
 from arith_hf import tasks
 from arith_hf.tasks.base import ERROR, Answer, Step, Working
@@ -14,6 +15,8 @@ HEAD, NOW, RESULT = "Evaluate: ", "Expression now: ", "Final Result: "
 FAILED = "Evaluation ERROR"
 
 COUNTED = 63  # numbers whose step label is one token: a full tree of depth 6 takes as many; larger ones go by the digit
+
+Part = tuple[str, bool]  # a stretch of a text, and whether it is to be learned or only read
 
 KEYWORDS: tuple[str, ...] = (
     HEAD,
@@ -101,8 +104,8 @@ def solution(prompt: str, task: str) -> str:
     return completion(tasks.get(task).work(prompt.removeprefix(HEAD).rstrip("\n")))
 
 
-def segment(problem: str, working: Working, start: int, count: int, first: int) -> tuple[str, str]:
-    """`count` consecutive steps cut from a trace at `start`, numbered from `first`: what is given, and what follows.
+def segment(problem: str, working: Working, start: int, count: int, first: int) -> list[Part]:
+    """`count` consecutive steps cut from a trace at `start`, numbered from `first`.
 
     Given is the line that the steps rewrite, with its line break, so that its tokens are those of a trace, and the
     number of the first step, which nothing foretells. From the first step on a cut opens with the problem and counts
@@ -113,19 +116,22 @@ def segment(problem: str, working: Working, start: int, count: int, first: int) 
     last = start + count >= len(working.steps)
     lines = step_lines(steps, first) + (ending(working.answer) if last else f"\nStep {first + len(steps)}: ")
     if start == 0:
-        return prompt(problem), THINK + lines
+        return [(prompt(problem), False), (THINK + lines, True)]
     number = f"\nStep {first}: "
-    return f"\n{NOW}{working.steps[start - 1].expression}{number}", lines.removeprefix(number)
+    return [(f"\n{NOW}{working.steps[start - 1].expression}{number}", False), (lines.removeprefix(number), True)]
 
 
-def drill(number: int, step: Step) -> tuple[str, str]:
-    """One fact: what is given, and its result with the words behind it, which tell where the number ends.
+def drill(steps: Sequence[Step], first: int) -> list[Part]:
+    """Single facts line by line, numbered from `first`; given are their operands, which nothing foretells.
 
-    >>> drill(7, Step(12, "-", -7, 19, ""))
-    ('\\nStep 7: 12 - -7 = ', '19\\nExpression now: ')
+    >>> drill([Step(12, "-", -7, 19, "")], 7)
+    [('<think>\\nStep 7: ', False), ('12 - -7', False), (' = 19', True), ('\\nStep 8: ', True)]
     """
-    given, _, result = step_line(number, step).rpartition(" ")
-    return f"\n{given} ", f"{result}\n{NOW}"
+    parts: list[Part] = [(f"{THINK}\nStep {first}: ", False)]
+    for number, step in enumerate(steps, start=first + 1):
+        fact = f"{step.left} {step.operator} {step.right}"
+        parts += [(fact, False), (f" = {step.result}", True), (f"\nStep {number}: ", True)]
+    return parts
 
 
 # Reading
@@ -159,14 +165,14 @@ def read_steps(completion: str) -> list[Step]:
     return steps
 
 
-def posed(text: str) -> str:
-    """The problem that a trace, segment or drill poses: its own, the one it goes on from, or its fact.
+def posed(text: str) -> list[str]:
+    """The problems that a text poses: its own, the expression that it goes on from, or the facts of a drill.
 
     >>> posed("Evaluate: 5 + 3\\n<think>"), posed("\\nExpression now: 7 - 4\\nStep 2: 7 - 4 = 3")
-    ('5 + 3', '7 - 4')
+    (['5 + 3'], ['7 - 4'])
     """
     head = text.lstrip("\n").partition("\n")[0]
     for mark in (HEAD, NOW):
         if head.startswith(mark):
-            return head.removeprefix(mark)
-    return head.partition(": ")[2].partition(" = ")[0]
+            return [head.removeprefix(mark)]
+    return re.findall(r"\nStep [0-9]+: ([^\n]*) = ", text)

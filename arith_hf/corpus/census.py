@@ -40,10 +40,10 @@ def count(path: Path, task: str, normal: dict[str, str], found: set[str]) -> dic
     sources: Counter[str] = Counter()
     for row in tqdm(files.read_jsonl(path), desc=f"Checking {path.parent.name}/{path.stem}", unit=" rows"):
         rows += 1
-        expression = notation.posed(row.get("text") or row.get("problem") or row["prompt"])
-        if expression not in normal:
-            normal[expression] = of.normalise(expression)
-        found.add(normal[expression])
+        for expression in notation.posed(row.get("text") or row.get("problem") or row["prompt"]):
+            if expression not in normal:
+                normal[expression] = of.normalise(expression)
+            found.add(normal[expression])
         if "source" in row:
             sources[row["source"]] += 1
         if "kind" in row:

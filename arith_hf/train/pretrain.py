@@ -8,7 +8,7 @@ so that no document attends to another.
 
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from datasets import Dataset
@@ -34,6 +34,10 @@ class PretrainArguments(stage.StageArguments):
     )
     attn_implementation: str = field(default="sdpa", metadata={"help": "sdpa, eager, flash_attention_2, ..."})
     max_length: int = field(default=512, metadata={"help": "Tokens in a block."})
+    overlong: Literal["error", "drop", "cut"] = field(  # type: ignore[assignment]
+        default="error",
+        metadata={"help": "Documents longer than max_length: stop, drop and count them, or keep their beginning."},
+    )
     dataset_num_proc: int | None = field(default=None, metadata={"help": "Processes that tokenize."})
     optimizer: str = field(
         default="trainer",
@@ -76,8 +80,9 @@ def pack(
 ) -> Dataset:
     """Blocks of at most `max_length` tokens made of whole documents (TRL's best fit): `input_ids`, `labels`.
 
-    No label for the beginning of a document, nor for its first `given` characters where there is such a column. The end
-    token stands behind each document but those whose column `ends` is false: pieces cut from a longer one.
+    No label for the beginning of a document, nor for its stretches of characters in the column `given`, if there is one.
+    The end token stands behind each document but those whose column `ends` is false: pieces cut from a longer one.
+    `overlong: cut` keeps the beginning of a document that no block can hold.
     """
     end = model_tokenizer.eos_token_id
 
@@ -88,14 +93,16 @@ def pack(
         for ids, offsets, given, whole in zip(
             encoded["input_ids"],
             encoded["offset_mapping"],
-            batch.get("given", [0] * count),
+            batch.get("given", [[]] * count),
             batch.get("ends", [True] * count),
             strict=True,
         ):
-            labels = [token if start >= given else -100 for token, (start, _) in zip(ids, offsets, strict=True)]
-            documents["input_ids"].append(ids + [end] * whole)
-            documents["labels"].append([-100, *labels[1:]] + [end] * whole)
-            documents["length"].append(len(ids) + whole)
+            read = {place for start, stop in given for place in range(start, stop)}
+            labels = [-100 if start in read else token for token, (start, _) in zip(ids, offsets, strict=True)]
+            most = max_length if overlong == "cut" else None
+            documents["input_ids"].append((ids + [end] * whole)[:most])
+            documents["labels"].append(([-100, *labels[1:]] + [end] * whole)[:most])
+            documents["length"].append(len(documents["labels"][-1]))
         return documents
 
     ids = rows.map(tokenize, batched=True, remove_columns=rows.column_names, num_proc=num_proc, desc="Tokenizing")

@@ -58,7 +58,7 @@ def forms(folder: Path, split: str) -> set[str]:
         names = [f"{part}/{split}" for part in ("pretrain", "sft", "prompts")]
         names += ["heldout/validation"] if split == "validation" else []
     texts = [row.get("text") or row.get("problem") or row["prompt"] for name in names for row in rows(folder, name)]
-    return {task.normalise(notation.posed(text)) for text in texts}
+    return {task.normalise(problem) for text in texts for problem in notation.posed(text)}
 
 
 def test_every_file_has_its_rows_and_columns(small):
@@ -108,7 +108,7 @@ def test_a_trace_is_a_prompt_and_its_completion_with_one_think(small):
     traces = [row["text"] for row in rows(small, "pretrain/train") if row["source"] == "trace"]
     assert traces
     for text in traces:
-        expression = notation.posed(text)
+        (expression,) = notation.posed(text)
         assert text == notation.ask(expression) + notation.completion(task.work(expression))
         assert text.count("<think>") == 1
 
@@ -116,13 +116,19 @@ def test_a_trace_is_a_prompt_and_its_completion_with_one_think(small):
 def test_segments_and_drills_are_true(small):
     for row in rows(small, "pretrain/train"):
         assert row["ends"] == ("Final Result: " in row["text"])
-        given, learned = row["text"][: row["given"]], row["text"][row["given"] :]
+        given = "|".join(row["text"][start:stop] for start, stop in row["given"])
         if row["source"] == "drill":
-            assert given.startswith("\nStep ")
-            fact = given.partition(": ")[2].removesuffix(" = ")
-            assert learned == f"{task.work(fact).answer}\nExpression now: "
+            facts = notation.posed(row["text"])
+            number = int(row["text"].removeprefix("<think>\nStep ").partition(":")[0])
+            assert given == "|".join([f"<think>\nStep {number}: ", *facts])
+            lines = [
+                f"Step {place}: {fact} = {task.work(fact).answer}\n" for place, fact in enumerate(facts, start=number)
+            ]
+            assert row["text"] == f"<think>\n{''.join(lines)}Step {number + len(facts)}: "
+            assert len(facts) == 8
         if row["source"] == "segment":
-            head = notation.posed(row["text"])
+            (head,) = notation.posed(row["text"])
+            assert head in given
             lines = [line for line in row["text"].split("\n") if line.startswith("Step ") and " = " in line]
             steps = task.work(head).steps[: len(lines)]
             assert 1 <= len(lines) <= 2

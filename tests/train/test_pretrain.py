@@ -43,12 +43,26 @@ def test_blocks_hold_whole_documents_with_restarting_positions(road):
                 assert set(labels[start:stop]) == {-100}  # padding
                 continue
             learned = [label for label in labels[start:stop] if label != -100]
-            assert learned == ids[stop - len(learned) : stop]  # one stretch, to the end of the document
+            assert all(label in (-100, token) for label, token in zip(labels[start:stop], ids[start:stop], strict=True))
             whole = ids[stop - 1] == tokenizer.eos_token_id
             text = [tokenizer.decode(part, skip_special_tokens=True) for part in (ids[start:stop], learned)]
             found.append((*text, whole))
-    expected = [(row["text"], row["text"][row["given"] :], row["ends"]) for row in rows]
-    assert sorted(found) == sorted(expected)
+    assert sorted(found) == sorted((row["text"], learned_part(row), row["ends"]) for row in rows)
+
+
+def learned_part(row):
+    read = {place for start, stop in row["given"] for place in range(start, stop)}
+    return "".join(letter for place, letter in enumerate(row["text"]) if place not in read)
+
+
+def test_a_document_that_no_block_holds_keeps_its_beginning(road):
+    tokenizer = checkpoint.load_tokenizer(road / "checkpoints/tiny/tokenizer")
+    texts = {"text": ["1 + 2", "1" * 80], "given": [[[0, 1], [4, 5]], [[0, 70]]]}
+    blocks = pack(Dataset.from_dict(texts), tokenizer, 16, overlong="cut")
+    short, long = sorted(blocks, key=lambda block: len(block["labels"]))
+    plus, end = tokenizer("1 + 2")["input_ids"][2], tokenizer.eos_token_id
+    assert short["labels"] == [-100, -100, plus, -100, end]
+    assert long["input_ids"] == [tokenizer.bos_token_id, *tokenizer("1" * 15)["input_ids"][1:]]
 
 
 def test_text_alone_is_learned_from_its_first_token_on(road):
