@@ -8,7 +8,6 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,8 @@ from arith_hf.tasks.base import Answer
 
 STEP_ROOM = 64  # tokens: more than the fixed words and three numbers of one step take, even character by character
 LEAST_ROOM = 256  # tokens that any prompt may be answered with
+CACHED = 65_536  # tokens of a batch, prompts and caps together: the cache is copied at every token
+VERIFIED = 8192  # tokens of a batch of drafts, whose logits are all held at once; on a CPU half or twice is no quicker
 LONGEST = 4000  # characters of one expression; beyond it a working would take millions of tokens
 
 
@@ -52,11 +53,16 @@ def generate(
     temperature: float = 0.0,
     seed: int = 0,
     progress: bool | tqdm = False,
+    drafts: Sequence[str] | None = None,
 ) -> list[Completion]:
     """One completion per prompt, in order; greedy at temperature 0, else sampled from the whole distribution.
 
     `max_new_tokens` is one cap, or one for each prompt. Runs where the model is, in batches of like length, longest
     first: padding is small, and a batch that does not fit fails at once. The global random state is left as it was.
+
+    `drafts`, for greedy decoding only, are guesses of the completions: what a guess has in common with the completion
+    costs one forward pass, and only the rest is written token by token. The completions are those without drafts; where
+    two logits are equal to rounding either may win, as between any two batch sizes.
     """
     caps = [max_new_tokens] * len(prompts) if isinstance(max_new_tokens, int) else list(max_new_tokens)
     if batch_size < 1 or temperature < 0 or min(caps, default=1) < 1:
@@ -64,46 +70,98 @@ def generate(
             "need batch_size >= 1, max_new_tokens >= 1 and temperature >= 0, "
             f"got {batch_size}, {min(caps, default=1)} and {temperature}"
         )
+    if drafts is not None and (temperature or len(drafts) != len(prompts)):
+        raise ValueError(
+            "need temperature 0 and one draft for each prompt, "
+            f"got {temperature}, {len(drafts)} drafts and {len(prompts)} prompts"
+        )
     rows: list[list[int]] = tokenizer(list(prompts))["input_ids"] if prompts else []
-    completions: dict[int, Completion] = {}
+    ends, limit = end_tokens(model, tokenizer), hard_limit(model.config)
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else ends[0]
+    caps = caps if limit is None else [min(cap, limit - len(row)) for row, cap in zip(rows, caps, strict=True)]
+    written: list[list[int]] = [[] for _ in rows]
+
+    def unfinished(index: int) -> bool:
+        return len(written[index]) < caps[index] and not set(written[index]) & set(ends)
+
     bar = progress
     if isinstance(bar, bool):
         bar = tqdm(total=len(rows), desc="solving", unit="problem", disable=not progress)
     with ready(model), seeded(model, seed):
-        for chosen in batches(rows, batch_size, hard_limit(model.config)):
-            some = [rows[index] for index in chosen], [caps[index] for index in chosen]
-            completions.update(zip(chosen, complete(model, tokenizer, *some, temperature), strict=True))
+        if drafts:
+            guesses = [[*ids, ends[0]] for ids in tokenizer(list(drafts), add_special_tokens=False)["input_ids"]]
+            guesses = [guess[: max(cap, 0)] for guess, cap in zip(guesses, caps, strict=True)]
+            written = accepted(model, rows, guesses)
+        left = [index for index in range(len(rows)) if unfinished(index)]
+        bar.update(len(rows) - len(left))
+        begun = [rows[index] + written[index] for index in left]
+        rest = [caps[index] - len(written[index]) for index in left]
+        for chosen in batches(begun, rest, batch_size, same_length=limit is not None):
+            some = [begun[place] for place in chosen], [rest[place] for place in chosen]
+            for place, ids in zip(chosen, complete(model, *some, ends, pad, temperature), strict=True):
+                written[left[place]] += ids
             bar.update(len(chosen))
     if bar is not progress:
         bar.close()
-    return [completions[index] for index in range(len(rows))]
+    return [read(tokenizer, ids, ends) for ids in written]
 
 
-def batches(rows: list[list[int]], batch_size: int, limit: int | None) -> Iterator[list[int]]:
-    """Indices of rows of like length; under a hard limit of the same length, so no row takes another's last tokens."""
-    order = sorted(range(len(rows)), key=lambda index: -len(rows[index]))
-    for _, group in groupby(order, key=lambda index: None if limit is None else len(rows[index])):
-        while chosen := list(islice(group, batch_size)):
-            yield chosen
+def batches(
+    rows: list[list[int]], caps: list[int], batch_size: int, *, same_length: bool = False, tokens: int = CACHED
+) -> Iterator[list[int]]:
+    """Indices of rows that will take like many steps, at most `tokens` together; of the same length where asked.
+
+    Under a hard limit on positions they are of the same length, so that no row takes another's last tokens.
+    """
+    lengths = [len(row) for row in rows]
+    order = sorted(range(len(rows)), key=lambda index: (-lengths[index] * same_length, -caps[index], -lengths[index]))
+    batch: list[int] = []
+    for index in order:
+        joined = [*batch, index]
+        room = max(lengths[one] for one in joined) + caps[joined[0]]
+        if batch and (
+            len(batch) == batch_size
+            or room * len(joined) > tokens
+            or (same_length and lengths[batch[0]] != lengths[index])
+        ):
+            yield batch
+            joined = [index]
+        batch = joined
+    if batch:
+        yield batch
+
+
+@torch.no_grad()
+def accepted(model: Any, rows: list[list[int]], guesses: list[list[int]]) -> list[list[int]]:
+    """The beginning of each guess that greedy decoding would have written, from one forward pass.
+
+    Padding stands on the right, where no causal model looks, so it needs no mask.
+    """
+    kept: list[list[int]] = [[] for _ in rows]
+    whole = [row + guess for row, guess in zip(rows, guesses, strict=True)]
+    for chosen in batches(whole, [0] * len(rows), len(rows), tokens=VERIFIED):
+        width = len(whole[chosen[0]])
+        ids = torch.tensor([whole[index] + [0] * (width - len(whole[index])) for index in chosen], device=model.device)
+        logits = model(input_ids=ids[:, :-1], use_cache=False).logits  # (B, T - 1, V)
+        agrees = logits.argmax(-1) == ids[:, 1:]
+        for index, same in zip(chosen, agrees.tolist(), strict=True):
+            begin, count = len(rows[index]) - 1, len(guesses[index])
+            kept[index] = guesses[index][: [*same[begin : begin + count], False].index(False)]
+    return kept
 
 
 def complete(
-    model: Any, tokenizer: Any, rows: list[list[int]], caps: list[int], temperature: float
-) -> list[Completion]:
-    """Completions of one batch of token ids, padded on the left."""
-    width, limit = max(map(len, rows)), hard_limit(model.config)
-    caps = caps if limit is None else [min(cap, limit - width) for cap in caps]
-    if max(caps) < 1:
-        return [Completion("", 0, False)] * len(rows)
-    ends = end_tokens(model, tokenizer)
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else ends[0]
+    model: Any, rows: list[list[int]], caps: list[int], ends: list[int], pad: int, temperature: float
+) -> list[list[int]]:
+    """What the model writes after each row of token ids; what follows an end token is padding. One padded batch."""
+    width = max(map(len, rows))
     input_ids = torch.tensor([[pad] * (width - len(row)) + row for row in rows], device=model.device)
     attention_mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=model.device)
     choice = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {"do_sample": False}
     settings = GenerationConfig(max_new_tokens=max(caps), pad_token_id=pad, eos_token_id=ends, use_cache=True, **choice)
     with alone(model, settings):
         written = model.generate(input_ids=input_ids, attention_mask=attention_mask, generation_config=settings)
-    return [read(tokenizer, ids[:cap], ends) for ids, cap in zip(written[:, width:].tolist(), caps, strict=True)]
+    return [ids[:cap] for ids, cap in zip(written[:, width:].tolist(), caps, strict=True)]
 
 
 def read(tokenizer: Any, ids: list[int], ends: list[int]) -> Completion:

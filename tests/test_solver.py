@@ -1,6 +1,7 @@
 """The inference core: one completion per prompt whatever the batch, cut off or finished, and no surprise settings."""
 
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,71 @@ def test_the_same_for_a_wild_model_and_caps_of_many_sizes(loaded: tuple, positio
     most = map(min, caps, room)
     assert all(one.num_tokens == cap for one, cap in zip(alone, most, strict=True) if not one.finished)
     assert any(not one.finished for one in alone)
+
+
+# Drafts: greedy decoding, begun from a guess
+
+
+WORKINGS = [notation.completion(tasks.get("expression").work(one)) for one in PROBLEMS]
+DRAFTS = {
+    "right": WORKINGS,
+    "empty": [""] * len(PROBLEMS),
+    "of other problems": [*WORKINGS[1:], WORKINGS[0]],
+    "ending early": [text[: 7 + 11 * index] for index, text in enumerate(WORKINGS)],
+    "going on": [text + "7" for text in WORKINGS],
+    "wrong in the middle": [text.replace("1", "2") for text in WORKINGS],
+    "with an end token inside": [f"{text[:20]}{notation.EOS}{text[20:]}" for text in WORKINGS],
+    "ended, then more": [f"{text}{notation.EOS}{text}" for text in WORKINGS],
+    "some of each": [WORKINGS[0], "", WORKINGS[2][:9], "Evaluate: 3", WORKINGS[4] * 2, WORKINGS[5], WORKINGS[5]],
+}
+
+
+@pytest.mark.parametrize("drafts", DRAFTS.values(), ids=DRAFTS)
+def test_a_draft_never_changes_what_is_written(loaded: tuple, drafts: list[str]) -> None:
+    """Not for whole completions, and not for caps that cut them anywhere, the end token included."""
+    needed = [one.num_tokens for one in solver.generate(*loaded, PROMPTS, max_new_tokens=200)]
+    for caps in ([200] * len(PROMPTS), needed, [n - 1 for n in needed], [1 + 9 * n for n in range(len(needed))]):
+        plain = solver.generate(*loaded, PROMPTS, max_new_tokens=caps)
+        assert solver.generate(*loaded, PROMPTS, max_new_tokens=caps, batch_size=3, drafts=drafts) == plain
+
+
+@pytest.mark.parametrize("position_embedding", ["rotary", "learned", "none"])
+def test_a_draft_changes_nothing_for_a_wild_model(
+    loaded: tuple, position_embedding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Random beginnings of its own completions, in batches of drafts that hold one, a few and all."""
+    model = wild(len(loaded[1]), position_embedding=position_embedding, max_position_embeddings=48)
+    prompts, chance = PROMPTS * 4, random.Random(position_embedding)
+    caps = [chance.randint(1, 60) for _ in prompts]
+    plain = solver.generate(model, loaded[1], prompts, max_new_tokens=caps)
+    assert any(one.num_tokens == cap for one, cap in zip(plain, caps, strict=True))
+    for tokens in (1, 200, 9999):
+        monkeypatch.setattr(solver, "VERIFIED", tokens)
+        drafts = [one.text[: chance.randint(0, 2 * len(one.text))] + chance.choice(("", "12")) for one in plain]
+        assert solver.generate(model, loaded[1], prompts, max_new_tokens=caps, drafts=drafts) == plain
+
+
+def test_right_drafts_cost_one_forward_pass(loaded: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loaded[0], "generate", None)
+    done = solver.generate(*loaded, PROMPTS, max_new_tokens=200, drafts=WORKINGS)
+    assert [(one.text, one.answer, one.finished) for one in done] == [
+        (text, answer, True) for text, answer in zip(WORKINGS, RIGHT, strict=True)
+    ]
+
+
+def test_drafts_are_for_greedy_decoding(loaded: tuple) -> None:
+    assert solver.generate(*loaded, [], max_new_tokens=5, drafts=[]) == []
+    for wrong in ({"temperature": 0.8}, {"drafts": WORKINGS[1:]}):
+        with pytest.raises(ValueError, match="need temperature 0 and one draft for each prompt"):
+            solver.generate(*loaded, PROMPTS, **{"max_new_tokens": 9, "drafts": WORKINGS, **wrong})
+
+
+def test_batches_hold_no_more_tokens_than_they_may() -> None:
+    rows, caps = [[0] * length for length in (3, 9, 5, 4, 2)], [10, 1000, 10, 90, 90]
+    assert list(solver.batches(rows, caps, 2)) == [[1, 3], [4, 2], [0]], "the longest to go first"
+    assert list(solver.batches(rows, caps, 64, tokens=200)) == [[1], [3, 4], [2, 0]], "one however long it is"
+    assert list(solver.batches(rows, caps, 64, same_length=True)) == [[1], [2], [3], [0], [4]]
+    assert list(solver.batches([], [], 64)) == []
 
 
 def test_order_is_kept_and_nothing_is_a_list_of_nothing(loaded: tuple) -> None:
