@@ -32,7 +32,7 @@ class ArithConfig(PreTrainedConfig):
     position_embedding: `rotary`, `learned` (absolute, at most `max_position_embeddings` of them) or `none`.
     qk_norm: RMSNorm on the queries and keys of each head, as Qwen3 has.
     hidden_dropout: on the embeddings and on what each attention and MLP adds to the residual stream.
-    sliding_window: a token sees itself and the `sliding_window - 1` tokens before it, in every layer; None: all of them.
+    sliding_window: in every layer a token sees itself and the `sliding_window - 1` tokens before it; None: all.
     zero_init_output: `o_proj` and `down_proj` start at zero, so that each layer starts as the identity.
     tokenizer_fingerprint: of the tokenizer whose ids the weights were trained on.
     """

@@ -80,7 +80,7 @@ def pack(
 ) -> Dataset:
     """Blocks of at most `max_length` tokens made of whole documents (TRL's best fit): `input_ids`, `labels`.
 
-    No label for the beginning of a document, nor for its stretches of characters in the column `given`, if there is one.
+    No label for the beginning of a document, nor for its stretches of characters in the column `given`, if any.
     The end token stands behind each document but those whose column `ends` is false: pieces cut from a longer one.
     `overlong: cut` keeps the beginning of a document that no block can hold.
     """

@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import LlamaForCausalLM, Qwen3ForCausalLM, Trainer, TrainingArguments
 
-from arith_hf.model import ArithConfig, ArithForCausalLM
+from arith_hf.model import ArithConfig, ArithForCausalLM, modeling_arith
 
 PAD, BOS, EOS, VOCABULARY = 0, 1, 2, 24
 POSITIONS = ("rotary", "learned", "none", "window")
@@ -72,6 +72,26 @@ def test_a_token_sees_itself_and_the_window_before_it() -> None:
     x = torch.randn(1, 9, 32, requires_grad=True)
     model(inputs_embeds=x).logits[:, 7].sum().backward()
     assert [bool(place.any()) for place in x.grad[0]] == [False] * 5 + [True] * 3 + [False]
+
+
+@pytest.mark.parametrize("window", [5, 64, 100])
+def test_a_long_input_in_chunks_is_the_same(window, monkeypatch) -> None:
+    ids, mask = draw(2, 150), torch.ones(2, 150).long()
+    mask[0, :90] = 0
+    position_ids = torch.cat((torch.arange(80), torch.arange(70)))[None].expand(2, -1)
+    for how in ({}, {"attention_mask": mask}, {"position_ids": position_ids}):
+        model, there = make(qk_norm=True, sliding_window=window), how.get("attention_mask", mask * 0 + 1).bool()
+        chunked = model(ids, **how).logits[there]
+        chunked.sum().backward()
+        with monkeypatch.context() as patch:
+            patch.setattr(modeling_arith, "in_chunks", lambda *_: False)
+            whole = copy.deepcopy(model)
+            whole.zero_grad()
+            logits = whole(ids, **how).logits[there]
+            logits.sum().backward()
+        assert_close(chunked, logits)
+        for one, other in zip(model.parameters(), whole.parameters(), strict=True):
+            assert_close(one.grad, other.grad, 1e-3)
 
 
 # Loss
