@@ -293,6 +293,17 @@ class ArithForCausalLM(ArithPreTrainedModel, GenerationMixin):
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.post_init()
 
+    def floating_point_ops(self, input_dict: dict[str, Any], exclude_embeddings: bool = True) -> int:
+        """Of one training step, as PaLM counts: 6 a weight of a matrix and token, 12 a layer, channel and token seen.
+
+        `Trainer` asks at every step; the library's answer walks all parameters each time and leaves attention out.
+        """
+        rows, length = input_dict["input_ids"].shape
+        config, seen = self.config, min(length, self.config.sliding_window or length)
+        layer = 4 * config.hidden_size**2 + 3 * config.hidden_size * config.intermediate_size
+        matrices = config.num_hidden_layers * layer + config.vocab_size * config.hidden_size
+        return rows * length * (6 * matrices + 12 * config.num_hidden_layers * config.hidden_size * seen)
+
     @can_return_tuple
     def forward(
         self,

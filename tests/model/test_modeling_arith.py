@@ -152,6 +152,15 @@ def test_zero_init_output_does_not_touch_loaded_weights(tmp_path) -> None:
     assert all(torch.equal(loaded.state_dict()[name], value) for name, value in model.state_dict().items())
 
 
+def test_floating_point_ops_are_those_of_the_matrices_and_of_attention() -> None:
+    model, inputs = make(tie_word_embeddings=False), {"input_ids": draw(2, 20)}
+    matrices = sum(p.numel() for name, p in model.named_parameters() if p.dim() == 2 and "embed" not in name)
+    attention = 12 * 2 * 32  # of 2 layers and 32 channels, for each pair of tokens
+    assert model.floating_point_ops(inputs) == 40 * (6 * matrices + attention * 20)
+    windowed = make(tie_word_embeddings=False, sliding_window=6)
+    assert windowed.floating_point_ops(inputs) == 40 * (6 * matrices + attention * 6)
+
+
 # However it is called
 
 

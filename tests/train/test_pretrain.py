@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from arith_hf import checkpoint, files
 from arith_hf.train import data
-from arith_hf.train.pretrain import BlockCollator, pack
+from arith_hf.train.pretrain import pack
 
 
 def test_the_stage_signs_off_last(road):
@@ -32,7 +32,7 @@ def test_blocks_hold_whole_documents_with_restarting_positions(road):
     tokenizer = checkpoint.load_tokenizer(road / "checkpoints/tiny/tokenizer")
     rows, _ = data.load(str(road / "data/tiny"), "pretrain", ["text"])
     blocks = pack(rows, tokenizer, 256)
-    batch = BlockCollator(256, tokenizer.pad_token_id)([blocks[index] for index in range(len(blocks))])
+    batch = blocks[:]
     assert batch["input_ids"].shape == batch["labels"].shape == batch["position_ids"].shape == (len(blocks), 256)
     found = []
     for ids, positions, labels in zip(*(batch[key].tolist() for key in batch), strict=True):
@@ -59,31 +59,33 @@ def test_a_document_that_no_block_holds_keeps_its_beginning(road):
     tokenizer = checkpoint.load_tokenizer(road / "checkpoints/tiny/tokenizer")
     texts = {"text": ["1 + 2", "1" * 80], "given": [[[0, 1], [4, 5]], [[0, 70]]]}
     blocks = pack(Dataset.from_dict(texts), tokenizer, 16, overlong="cut")
-    short, long = sorted(blocks, key=lambda block: len(block["labels"]))
+    short, long = sorted(blocks, key=lambda block: -(block["input_ids"] == tokenizer.pad_token_id).sum())
     plus, end = tokenizer("1 + 2")["input_ids"][2], tokenizer.eos_token_id
-    assert short["labels"] == [-100, -100, plus, -100, end]
-    assert long["input_ids"] == [tokenizer.bos_token_id, *tokenizer("1" * 15)["input_ids"][1:]]
+    assert short["labels"].tolist() == [-100, -100, plus, -100, end] + [-100] * 11
+    assert long["input_ids"].tolist() == [tokenizer.bos_token_id, *tokenizer("1" * 15)["input_ids"][1:]]
 
 
 def test_text_alone_is_learned_from_its_first_token_on(road):
     tokenizer = checkpoint.load_tokenizer(road / "checkpoints/tiny/tokenizer")
     (block,) = pack(Dataset.from_dict({"text": ["1 + 2"]}), tokenizer, 64)
-    assert block["labels"] == [-100, *tokenizer("1 + 2")["input_ids"][1:], tokenizer.eos_token_id]
+    learned = [*tokenizer("1 + 2")["input_ids"][1:], tokenizer.eos_token_id]
+    assert block["labels"].tolist() == [-100, *learned] + [-100] * (63 - len(learned))
 
 
 def test_a_document_does_not_see_its_neighbours(road):
     model, tokenizer = checkpoint.load(road / "checkpoints/tiny/pretrain")
     rows, _ = data.load(str(road / "data/tiny"), "pretrain", ["text"])
     blocks = pack(rows, tokenizer, 256)
-    block = next(block for block in blocks if len(block["seq_lengths"]) > 1)
-    batch = BlockCollator(256, tokenizer.pad_token_id)([block])
+    positions = blocks[:]["position_ids"]
+    most = int((positions == 0).sum(1).argmax())  # the block with the most documents
+    input_ids, position_ids = blocks[most]["input_ids"][None], positions[most][None]
     with torch.no_grad():
-        together = model(batch["input_ids"], position_ids=batch["position_ids"], use_cache=False).logits[0]
-        start = 0
-        for size in block["seq_lengths"]:
-            alone = model(batch["input_ids"][:, start : start + size], use_cache=False).logits[0]
-            torch.testing.assert_close(together[start : start + size], alone, rtol=1e-4, atol=1e-5)
-            start += size
+        together = model(input_ids, position_ids=position_ids, use_cache=False).logits[0]
+        starts = (position_ids[0] == 0).nonzero().flatten().tolist()
+        assert len(starts) > 2
+        for start, stop in pairwise(starts):
+            alone = model(input_ids[:, start:stop], use_cache=False).logits[0]
+            torch.testing.assert_close(together[start:stop], alone, rtol=1e-4, atol=1e-5)
 
 
 def test_an_interrupted_run_ends_where_the_whole_one_does(road):
