@@ -12,20 +12,18 @@ import os
 import random
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import evaluate
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from transformers.utils.logging import disable_progress_bar
 
-from arith_hf import checkpoint, files, notation, recipe, rewards, solver, tasks, tokenizer
+from arith_hf import checkpoint, files, notation, recipe, scoring, solver, tasks, tokenizer
 
-METRIC = Path(__file__).with_name("metric") / "exact_answer.py"
-SPARE = 1.25  # a right answer may be longer than ours; a runaway costs this much more than the longest of ours
+SPARE = 1.25  # a right answer may be longer than ours; a runaway costs this much more than ours
 Row = dict[str, Any]
 
 
@@ -43,8 +41,13 @@ PROTOCOLS = {
     "validation": Protocol("as nontrivial, to choose by", "heldout/validation.jsonl"),
     "nontrivial": Protocol("no repeats, some operator, greedy", "test/nontrivial.jsonl", aside="test/invalid.jsonl"),
     "seed": Protocol("the seed document's sampler, repeats and bare numbers too, T 0.8", "test/seed.jsonl", 0.8),
-    "harder": Protocol("deeper and larger than trained on, greedy", "harder/test.jsonl"),
+    **{
+        name: Protocol(f"{what}, greedy", f"harder/{name}.jsonl")
+        for name, (what, _) in tasks.get("expression").HARDER.items()
+    },
 }
+HARDER = list(tasks.get("expression").HARDER)
+NAMES = [*PROTOCOLS, "harder"]  # the last stands for all of HARDER
 
 
 @dataclass
@@ -54,14 +57,21 @@ class EvaluateArguments:
     checkpoint: str = field(default="", metadata={"help": "Folder of a checkpoint, adapter or merged model."})
     dataset_name: str = field(default="", metadata={"help": "The corpus folder, data/<model>, with the test sets."})
     protocol: list[str] = field(
-        default_factory=lambda: ["nontrivial", "seed"], metadata={"help": f"Any of {', '.join(PROTOCOLS)}."}
+        default_factory=lambda: ["nontrivial", "seed"], metadata={"help": f"Any of {', '.join(NAMES)}."}
     )
     num_samples: int | None = field(
         default=None, metadata={"help": "Problems of each test set, the same ones at every run (default: all)."}
     )
     batch_size: int = field(default=64, metadata={"help": "Problems answered at once, on each process."})
     max_new_tokens: int | None = field(
-        default=None, metadata={"help": "Cap on a completion (default: 1.25 times the longest right one)."}
+        default=None,
+        metadata={"help": "Cap on a completion (default: 1.25 times the problem's right one, 256 at least)."},
+    )
+    drafts: bool = field(
+        default=True,
+        metadata={
+            "help": "Greedy decoding begins from the right working where the model agrees: same result, quicker."
+        },
     )
     output_dir: str | None = field(
         default=None, metadata={"help": "Where to write (default: the checkpoint's folder)."}
@@ -72,8 +82,8 @@ class EvaluateArguments:
         for name in ("checkpoint", "dataset_name"):
             if not getattr(self, name):
                 raise ValueError(f"need --{name}, a folder")
-        if not self.protocol or not set(self.protocol) <= set(PROTOCOLS):
-            raise ValueError(f"need protocol among {', '.join(PROTOCOLS)}, got {', '.join(self.protocol) or 'none'}")
+        if not self.protocol or not set(self.protocol) <= set(NAMES):
+            raise ValueError(f"need protocol among {', '.join(NAMES)}, got {', '.join(self.protocol) or 'none'}")
         for name in ("num_samples", "batch_size", "max_new_tokens"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -84,7 +94,9 @@ def main(argv: list[str]) -> None:
     """Answer, score, write samples.jsonl, evaluate.txt and evaluate.json; the last line printed is one JSON object."""
     (own,) = recipe.read((EvaluateArguments,), argv, "evaluate")
     started, data = time.monotonic(), Path(own.dataset_name)
-    problems = {name: read_problems(data, PROTOCOLS[name], own.num_samples) for name in dict.fromkeys(own.protocol)}
+    names = chosen(own.protocol, data)
+    problems = {name: read_problems(data, PROTOCOLS[name], own.num_samples) for name in names}
+    facts = read_facts(data)
     accelerator = start()
     disable_progress_bar()  # of the loading, which takes no time
     model, model_tokenizer = checkpoint.load(own.checkpoint)
@@ -93,9 +105,21 @@ def main(argv: list[str]) -> None:
     answered = {name: answer(name, rows, model, model_tokenizer, own, accelerator) for name, rows in problems.items()}
     if not accelerator.is_main_process:
         return
+    samples, blocks = {}, {}
+    for name, (done, circumstances) in answered.items():
+        protocol = PROTOCOLS[name]
+        known = None if protocol.temperature else facts
+        judged = [scoring.judge(row, one, known) for row, one in zip(problems[name], done, strict=True)]
+        samples[name] = [{"protocol": name, **row} for row in judged]
+        blocks[name] = {
+            "protocol": protocol.what,
+            "files": {one: files.sha256(data / one) for one in (protocol.file, protocol.aside) if one},
+            **scoring.score(judged, protocol.file),
+            **circumstances,
+        }
     report = {
         "checkpoint": own.checkpoint,
-        "protocols": {name: score(name, samples, data) | facts for name, (samples, facts) in answered.items()},
+        "protocols": blocks,
         "seed": own.seed,
         "batch_size": own.batch_size,
         "num_processes": accelerator.num_processes,
@@ -105,7 +129,7 @@ def main(argv: list[str]) -> None:
         "command": f"arith-hf evaluate {' '.join(argv)}",
         "seconds": round(time.monotonic() - started, 1),
     }
-    write(Path(own.output_dir or own.checkpoint), report, [row for samples, _ in answered.values() for row in samples])
+    write(Path(own.output_dir or own.checkpoint), report, [row for rows in samples.values() for row in rows])
 
 
 def start() -> Accelerator:
@@ -120,6 +144,23 @@ def start() -> Accelerator:
 
 
 # Reading
+
+
+def chosen(protocols: list[str], data: Path) -> list[str]:
+    """The protocols by name, each once; `harder` stands for those of HARDER that the corpus has a set for."""
+    drawn = [name for name in HARDER if (data / PROTOCOLS[name].file).is_file()]
+    names = [one for name in protocols for one in ((drawn or HARDER) if name == "harder" else [name])]
+    return list(dict.fromkeys(names))
+
+
+def read_facts(data: Path) -> set[str] | None:
+    """The single facts of the corpus's training rows; None for a corpus that lists none."""
+    listed = files.read_json(data / "manifest.json").get("facts")
+    if listed is None:
+        return None
+    if files.sha256(path := data / "facts.txt") != listed["sha256"]:
+        raise ValueError(f"{path} is not the file that the corpus was finished with: run make corpus MODEL={data.name}")
+    return set(path.read_text(encoding="utf-8").splitlines())
 
 
 def read_problems(data: Path, protocol: Protocol, num_samples: int | None) -> list[Row]:
@@ -162,92 +203,41 @@ def check_corpus(data: Path, path: Path, model_tokenizer: Any) -> None:
 
 def answer(
     name: str, rows: list[Row], model: Any, model_tokenizer: Any, own: EvaluateArguments, accelerator: Accelerator
-) -> tuple[list[Row], Row]:
-    """The rows with what the model wrote, and the facts of the run; each process answers its share."""
+) -> tuple[list[solver.Completion], Row]:
+    """What the model wrote to each row, and the facts of the run; each process answers its share."""
     started, protocol = time.monotonic(), PROTOCOLS[name]
-    needed = lengths(rows, model_tokenizer)
-    cap = own.max_new_tokens or round(max(needed) * SPARE) + 1
     prompts = [notation.prompt(row["problem"]) for row in rows]
+    workings = [notation.completion(scoring.work(row)) for row in rows]
+    needed = [len(ids) + 1 for ids in model_tokenizer(workings, add_special_tokens=False)["input_ids"]]
+    caps = [own.max_new_tokens or max(solver.LEAST_ROOM, round(need * SPARE) + 1) for need in needed]
+    drafted = own.drafts and protocol.temperature == 0
     if accelerator.is_main_process:
-        print(f"{name}: {len(rows)} problems, {protocol.what}; at most {cap} new tokens", file=sys.stderr)
-    with accelerator.split_between_processes(prompts) as mine:
+        print(f"{name}: {len(rows)} problems, {protocol.what}; at most {max(caps)} new tokens", file=sys.stderr)
+    with accelerator.split_between_processes(list(zip(prompts, caps, workings, strict=True))) as mine:
         done = solver.generate(
             model,
             model_tokenizer,
-            mine,
+            [prompt for prompt, _, _ in mine],
             batch_size=own.batch_size,
-            max_new_tokens=cap,
+            max_new_tokens=[cap for _, cap, _ in mine],
             temperature=protocol.temperature,
             seed=solver.to_seed("evaluate", name, own.seed, accelerator.process_index),
             progress=accelerator.is_main_process,
+            drafts=[working for _, _, working in mine] if drafted else None,
         )
-    done = gather_object(done)
     limit = solver.hard_limit(model.config)
-    room = [cap if limit is None else min(cap, limit - len(ids)) for ids in model_tokenizer(prompts)["input_ids"]]
-    facts = {
+    room = caps
+    if limit is not None:
+        tokens = model_tokenizer(prompts)["input_ids"]
+        room = [min(cap, limit - len(ids)) for cap, ids in zip(caps, tokens, strict=True)]
+    return gather_object(done), {
         "temperature": protocol.temperature,
-        "max_new_tokens": cap,
+        "drafts": drafted,
+        "max_new_tokens": max(caps),
         "longest_right_completion": max(needed),
         "without_room": sum(need > most for need, most in zip(needed, room, strict=True)),
         "seconds": round(time.monotonic() - started, 1),
     }
-    return [sample(name, row, one) for row, one in zip(rows, done, strict=True)], facts
-
-
-def lengths(rows: list[Row], model_tokenizer: Any) -> list[int]:
-    """Tokens of each row's right completion, its end token included."""
-    texts = []
-    for row in rows:
-        expression = row.get("expression") or row["problem"].removeprefix(notation.HEAD)
-        texts.append(notation.completion(tasks.get(row.get("task", "expression")).work(expression)))
-    return [len(ids) + 1 for ids in model_tokenizer(texts, add_special_tokens=False)["input_ids"]]
-
-
-def sample(name: str, row: Row, done: solver.Completion) -> Row:
-    """A row of samples.jsonl: the problem, what was written, what was read from it, and the verdict."""
-    text = done.text if done.finished else ""
-    return {
-        "protocol": name,
-        **row,
-        "completion": done.text,
-        "prediction": done.answer,
-        "right": bool(rewards.exact_answer([text], [row["answer"]])[0]),
-        "finished": done.finished,
-        "num_tokens": done.num_tokens,
-    }
-
-
-# Scoring
-
-
-def score(name: str, samples: list[Row], data: Path) -> Row:
-    """The numbers of a protocol: overall, by level, by steps and by kind; rows kept aside only by kind."""
-    metric = evaluate.load(str(METRIC))
-    protocol = PROTOCOLS[name]
-    main_rows = [row for row in samples if row["file"] == protocol.file]
-
-    def measure(rows: list[Row]) -> Row:
-        return metric.compute(
-            predictions=[row["completion"] for row in rows],
-            references=[row["answer"] for row in rows],
-            finished=[row["finished"] for row in rows],
-            num_tokens=[row["num_tokens"] for row in rows],
-        )
-
-    return {
-        "protocol": protocol.what,
-        "files": {one: files.sha256(data / one) for one in (protocol.file, protocol.aside) if one},
-        **measure(main_rows),
-        "by_level": group(main_rows, "level", measure),
-        "by_steps": group(main_rows, "steps", measure),
-        "by_kind": group(samples, "kind", measure),
-    }
-
-
-def group(rows: list[Row], key: str, measure: Callable[[list[Row]], Row]) -> dict[str, Row]:
-    """The measure of the rows with each value of `key`, in the order of the values."""
-    values = sorted({row[key] for row in rows if key in row})
-    return {str(value): measure([row for row in rows if row.get(key) == value]) for value in values}
 
 
 # Writing
@@ -259,43 +249,10 @@ def write(folder: Path, report: Row, samples: Iterable[Row]) -> None:
         print(f"replacing {folder / 'evaluate.json'}", file=sys.stderr)
         (folder / "evaluate.json").unlink()
     files.write_jsonl(folder / "samples.jsonl", samples)
-    text = summarize(report)
+    text = scoring.summarize(report)
     files.write_text(folder / "evaluate.txt", text)
     files.write_json(folder / "evaluate.json", report)
     print(text)
-    headline = ("n", "exact_match", "exact_match_interval", "parse_rate", "mean_tokens")
+    headline = ("n", "exact_match", "exact_match_interval", "steps_match", "parse_rate", "mean_tokens")
     last = {name: {key: block[key] for key in headline} for name, block in report["protocols"].items()}
     print(json.dumps({"checkpoint": report["checkpoint"], **last, "seconds": report["seconds"]}))
-
-
-def summarize(report: Row) -> str:
-    """evaluate.txt: what a person reads."""
-    lines = [f"{report['checkpoint']}, {report['parameters']} parameters", ""]
-    for name, block in report["protocols"].items():
-        lines += [f"{name}: {block['protocol']}", table_row("all", block)]
-        for key in ("by_level", "by_steps", "by_kind"):
-            lines += [table_row(f"{key[3:]} {value}", part) for value, part in block[key].items()]
-        if name == "seed":
-            lines.append(
-                f"  the seed document calls 60-80 % good and 80 % or more excellent: {band(block['exact_match'])}"
-            )
-        if block["without_room"]:
-            lines.append(
-                f"  warning: {block['without_room']} right answers do not fit in {block['max_new_tokens']} new tokens"
-                " or the model's positions: raise max_new_tokens, or train with more positions"
-            )
-        lines.append("")
-    return "\n".join(lines)
-
-
-def table_row(label: str, block: Row) -> str:
-    low, high = block["exact_match_interval"]
-    return (
-        f"  {label:<14} exact {block['exact_match']:7.2%} [{low:.1%}, {high:.1%}]  parsed {block['parse_rate']:7.2%}"
-        f"  {block['mean_tokens']:6.1f} tokens  n {block['n']}"
-    )
-
-
-def band(share: float) -> str:
-    """The seed document's word for a score of its own protocol."""
-    return "excellent" if share >= 0.8 else "good" if share >= 0.6 else "below good"

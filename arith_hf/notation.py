@@ -42,6 +42,7 @@ the sign `-` is another token. An operator takes the parentheses beside it along
 STEP = re.compile(
     r"\nStep ([0-9]{1,9}): (-?[0-9]{1,2000}) ([+-]) (-?[0-9]{1,2000}) = (-?[0-9]{1,2000})\nExpression now: ([^\n]*)"
 )
+FACT = re.compile(r": (-?[0-9]+ [+-] -?[0-9]+) = ")
 INTEGER = re.compile(r"-?[0-9]{1,2000}")  # Python reads no integer past 4300 digits
 
 
@@ -162,6 +163,15 @@ def read_steps(completion: str) -> list[Step]:
         steps.append(Step(int(match[2]), match[3], int(match[4]), int(match[5]), match[6]))
         place = match.end()
     return steps
+
+
+def facts(text: str) -> list[str]:
+    """The single facts that a text works out, in order.
+
+    >>> facts("\\nExpression now: 9 + (7 - 4)\\nStep 2: 7 - 4 = 3\\nExpression now: 9 + 3\\nStep 3: 9 + 3 = 12")
+    ['7 - 4', '9 + 3']
+    """
+    return FACT.findall(text)
 
 
 def posed(text: str) -> list[str]:

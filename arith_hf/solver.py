@@ -138,13 +138,14 @@ def accepted(model: Any, rows: list[list[int]], guesses: list[list[int]]) -> lis
     Padding stands on the right, where no causal model looks, so it needs no mask.
     """
     kept: list[list[int]] = [[] for _ in rows]
-    whole = [row + guess for row, guess in zip(rows, guesses, strict=True)]
-    for chosen in batches(whole, [0] * len(rows), len(rows), tokens=VERIFIED):
+    guessed = [index for index, guess in enumerate(guesses) if guess]
+    whole = [rows[index] + guesses[index] for index in guessed]
+    for chosen in batches(whole, [0] * len(whole), len(whole), tokens=VERIFIED):
         width = len(whole[chosen[0]])
-        ids = torch.tensor([whole[index] + [0] * (width - len(whole[index])) for index in chosen], device=model.device)
+        ids = torch.tensor([whole[place] + [0] * (width - len(whole[place])) for place in chosen], device=model.device)
         logits = model(input_ids=ids[:, :-1], use_cache=False).logits  # (B, T - 1, V)
         agrees = logits.argmax(-1) == ids[:, 1:]
-        for index, same in zip(chosen, agrees.tolist(), strict=True):
+        for index, same in zip((guessed[place] for place in chosen), agrees.tolist(), strict=True):
             begin, count = len(rows[index]) - 1, len(guesses[index])
             kept[index] = guesses[index][: [*same[begin : begin + count], False].index(False)]
     return kept

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from conftest import PROBLEMS, stage
 
-from arith_hf import checkpoint, evaluate, files, notation, solver, tasks, tokenizer
+from arith_hf import checkpoint, evaluate, files, notation, scoring, solver, tasks, tokenizer
 from arith_hf.__main__ import main
 from arith_hf.metric.exact_answer import wilson
 
@@ -44,9 +44,12 @@ def data(pupil: Path, tmp_path: Path) -> Path:
     files.write_jsonl(root / "test" / "nontrivial.jsonl", nontrivial)
     files.write_jsonl(root / "test" / "seed.jsonl", [row(one) for one in PROBLEMS[:5]] * 2)
     files.write_jsonl(root / "test" / "invalid.jsonl", [row("3 +")])
-    files.write_jsonl(root / "harder" / "test.jsonl", [row(" + ".join("123456"))])
+    files.write_jsonl(root / "harder" / "chains.jsonl", [row(" + ".join("123456"))])
     signature = files.read_json(pupil / "provenance.json")["tokenizer_fingerprint"]
-    files.write_json(root / "manifest.json", {"tokenizer_fingerprint": signature})
+    facts = notation.facts("".join(notation.completion(TASK.work(one)) for one in PROBLEMS))
+    files.write_text(root / "facts.txt", "\n".join(sorted(facts)))
+    listed = {"distinct": len(facts), "sha256": files.sha256(root / "facts.txt")}
+    files.write_json(root / "manifest.json", {"tokenizer_fingerprint": signature, "facts": listed})
     return root
 
 
@@ -63,7 +66,7 @@ def run(pupil: Path, data: Path, tmp_path: Path) -> Callable[..., int]:
 
 
 def test_the_metric_loads_by_path_and_counts() -> None:
-    metric = library.load(str(evaluate.METRIC))
+    metric = library.load(str(scoring.METRIC))
     right, wrong = (f"<think>\n</think>\nFinal Result: {answer}" for answer in ("12", "13"))
     error = notation.completion(TASK.work("3 +"))
     scores = metric.compute(
@@ -71,18 +74,25 @@ def test_the_metric_loads_by_path_and_counts() -> None:
         references=["12", "12", "ERROR", "12", "12", "12"],
         finished=[True, True, True, False, True, True],
         num_tokens=[1, 2, 3, 4, 5, 9],
+        steps_right=[True, False, False, False, False, False],
     )
     assert scores == {
         "n": 6,
         "exact_match": 0.3333,
         "exact_match_interval": wilson(2, 6),
+        "steps_match": 0.1667,
+        "steps_match_interval": wilson(1, 6),
         "parse_rate": 0.6667,
         "parse_rate_interval": wilson(4, 6),
+        "called_error": 0.0,
         "mean_tokens": 4.0,
         "unfinished": 1,
     }
     plain = metric.compute(predictions=[right], references=["12"])
-    assert (plain["exact_match"], plain["mean_tokens"]) == (1.0, None)
+    assert (plain["exact_match"], plain["steps_match"], plain["mean_tokens"]) == (1.0, None, None)
+    called = metric.compute(predictions=[error, error, right], references=["ERROR", "12", "12"])
+    assert (called["called_error"], called["exact_match"]) == (0.5, 0.6667)
+    assert metric.compute(predictions=[error], references=["ERROR"])["called_error"] is None
 
 
 @pytest.mark.parametrize(
@@ -113,6 +123,12 @@ def test_the_files_and_the_last_line(run: Callable[..., int], tmp_path: Path, ca
     assert report["protocols"]["seed"]["temperature"] == 0.8
     assert report["protocols"]["seed"]["n"] == 10, "the seed's own protocol keeps repeats"
     assert report["protocols"]["nontrivial"]["temperature"] == 0.0
+    assert [block["drafts"] for block in report["protocols"].values()] == [True, False, True]
+    assert list(report["protocols"]) == ["nontrivial", "seed", "chains"], "harder: the sets that the corpus has"
+    assert (nontrivial["steps_match"], nontrivial["steps_match_interval"]) == (round(5 / 7, 4), wilson(5, 7))
+    assert nontrivial["by_unseen"]["none"]["exact_match"] == 1.0, "the problems by heart"
+    assert nontrivial["by_unseen"]["some"]["n"] == 2
+    assert "by_unseen" not in report["protocols"]["seed"]
     for key in ("command", "seed", "seconds", "tokenizer_fingerprint", "data", "checkpoint", "batch_size"):
         assert report[key] is not None, key
     assert all(len(digest) == 64 for digest in nontrivial["files"].values())
@@ -123,6 +139,12 @@ def test_the_files_and_the_last_line(run: Callable[..., int], tmp_path: Path, ca
     assert (first["problem"], first["answer"], first["prediction"], first["right"]) == ("Evaluate: 1 + 2", "3", 3, True)
     mine = [one for one in samples if one["protocol"] == "nontrivial" and one["kind"] == "valid"]
     assert sum(one["right"] for one in mine) == 5
+
+    assert (first["steps_right"], first["fault"], first["unseen"]) == (True, None, 0)
+    wrong = next(one for one in mine if not one["right"])
+    assert (wrong["problem"], wrong["unseen"], wrong["steps_right"]) == ("Evaluate: 9 + 9 - 9", 2, False)
+    assert wrong["fault"]["index"] == 0
+    assert wrong["fault"]["reason"].startswith(("the next operation is 9 + 9", "9 + 9 is 18", "what remains", "need 2"))
 
     text = (out / "evaluate.txt").read_text()
     assert text.strip() in "\n".join(printed)
@@ -139,10 +161,36 @@ def test_a_second_run_says_that_it_replaces_and_gives_the_same(
     assert list(files.read_jsonl(tmp_path / "out" / "samples.jsonl")) == first, "sampling follows the seed"
 
 
+def test_drafts_change_the_time_and_nothing_else(run: Callable[..., int], tmp_path: Path) -> None:
+    samples, blocks = [], []
+    for drafts in ("true", "false"):
+        assert run("--drafts", drafts, "--protocol", "nontrivial", "chains") == 0
+        samples.append(list(files.read_jsonl(tmp_path / "out" / "samples.jsonl")))
+        blocks.append(files.read_json(tmp_path / "out" / "evaluate.json")["protocols"])
+    assert samples[0] == samples[1]
+    for name in blocks[0]:
+        assert (blocks[0][name].pop("drafts"), blocks[1][name].pop("drafts")) == (True, False)
+        assert blocks[0][name] | {"seconds": 0} == blocks[1][name] | {"seconds": 0}
+
+
+def test_a_corpus_that_lists_no_facts_leaves_the_group_out(run: Callable[..., int], data: Path, tmp_path: Path) -> None:
+    signature = files.read_json(data / "manifest.json")["tokenizer_fingerprint"]
+    files.write_json(data / "manifest.json", {"tokenizer_fingerprint": signature})
+    assert run("--protocol", "nontrivial") == 0
+    assert "by_unseen" not in files.read_json(tmp_path / "out" / "evaluate.json")["protocols"]["nontrivial"]
+    assert "unseen" not in next(files.read_jsonl(tmp_path / "out" / "samples.jsonl"))
+
+
+def test_every_harder_set_is_a_protocol() -> None:
+    assert evaluate.chosen(["seed", "harder", "seed"], Path("nowhere")) == ["seed", *TASK.HARDER]
+    assert all(evaluate.PROTOCOLS[name].file == f"harder/{name}.jsonl" for name in TASK.HARDER)
+
+
 def test_the_cap_holds_every_right_answer(pupil: Path, data: Path) -> None:
     _, known = checkpoint.load(pupil)
     rows = evaluate.read_problems(data, evaluate.PROTOCOLS["nontrivial"], None)
-    needed = evaluate.lengths(rows, known)
+    workings = [notation.completion(scoring.work(one)) for one in rows]
+    needed = [len(ids) + 1 for ids in known(workings, add_special_tokens=False)["input_ids"]]
     done = solver.generate(
         *checkpoint.load(pupil), [notation.prompt(one["problem"]) for one in rows], max_new_tokens=300
     )
@@ -263,7 +311,8 @@ def unsign(data: Path) -> None:
         (None, ("--num_samples", "0"), "need num_samples >= 1, got 0"),
         (None, ("--batch_size", "0"), "need batch_size >= 1, got 0"),
         (None, ("--max_new_tokens", "-5"), "need max_new_tokens >= 1, got -5"),
-        (None, ("--protocol", "hardest"), "need protocol among validation, nontrivial, seed, harder, got hardest"),
+        (None, ("--protocol", "hardest"), "need protocol among validation, nontrivial, seed, depth5, "),
+        (None, ("--protocol", "hardest"), "operators, harder, got hardest"),
         (None, ("--num_sample", "5"), "did you mean `num_samples`?"),
         (None, ("--checkpoint", "checkpoints/tiny/sft"), "run make sft MODEL=tiny"),
         (lambda data: (data / "manifest.json").unlink(), (), "no finished corpus at"),
@@ -275,6 +324,8 @@ def unsign(data: Path) -> None:
             (),
             "need `problem` and `answer`",
         ),
+        (lambda data: (data / "harder/chains.jsonl").unlink(), ("--protocol", "harder"), "no test set at"),
+        (lambda data: (data / "facts.txt").write_text("1 + 1"), (), "facts.txt is not the file"),
         (unsign, (), "0" * 64),
     ],
 )

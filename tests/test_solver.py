@@ -235,7 +235,9 @@ def test_a_problem_longer_than_the_positions_is_an_error(loaded: tuple) -> None:
     model = wild(len(loaded[1]), position_embedding="learned", max_position_embeddings=16)
     with pytest.raises(ValueError, match="fewer than 16 tokens"):
         solver.Solver(model, loaded[1]).solve("1 + 2 + 3 + 4 + 5 + 6 + 7 + 8 + 9")
-    assert solver.generate(model, loaded[1], [PROMPTS[5] * 2], max_new_tokens=9) == [solver.Completion("", 0, False)]
+    for drafts in (None, [WORKINGS[5]]):
+        done = solver.generate(model, loaded[1], [PROMPTS[5] * 2], max_new_tokens=9, drafts=drafts)
+        assert done == [solver.Completion("", 0, False)]
 
 
 def test_there_is_room_for_any_right_working(loaded: tuple) -> None:

@@ -9,6 +9,7 @@ manifest is a finished corpus.
 import dataclasses
 import time
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ from rich.console import Console
 from rich.table import Table
 
 from arith_hf import files, recipe
-from arith_hf.corpus import card, census, draw
+from arith_hf.corpus import card, census, draw, exam
 from arith_hf.corpus.arguments import CorpusArguments
 
+FACTS = "facts.txt"  # every single fact of the training rows, one a line
 FOLDERS = ("pretrain", "sft", "prompts", "heldout", "test", "harder")
 
 
@@ -38,16 +40,20 @@ def build(arguments: CorpusArguments) -> dict[str, Any]:
     folder = Path(arguments.output_dir)
     clear(folder)
     names = []
-    for name, rows in draw.parts(arguments):
+    for name, rows in chain(exam.files(arguments), draw.files(arguments)):  # the quickest to fail first
         files.write_jsonl(folder / name, rows)
         names.append(name)
+    taken = census.take(folder, sorted(names, key=place), arguments.task)
+    facts = taken.pop("facts")
+    files.write_text(folder / FACTS, "".join(f"{fact}\n" for fact in facts))
     # Neither the place nor the number of workers changes what is in the files.
     said = {k: v for k, v in dataclasses.asdict(arguments).items() if k not in ("output_dir", "num_proc")}
     manifest = {
         "task": arguments.task,
         "seed": arguments.seed,
         "recipe": said,
-        **census.take(folder, sorted(names, key=place), arguments.task),
+        **taken,
+        "facts": {"distinct": len(facts), "sha256": files.sha256(folder / FACTS)},
         "tokenizer_fingerprint": None,  # until the tokenizer stage signs it
     }
     if any(manifest["overlap"].values()):
@@ -60,6 +66,7 @@ def build(arguments: CorpusArguments) -> dict[str, Any]:
 def clear(folder: Path) -> None:
     """Remove the manifest first, then every file that an earlier recipe may have left."""
     (folder / "manifest.json").unlink(missing_ok=True)
+    (folder / FACTS).unlink(missing_ok=True)
     for part in FOLDERS:
         for old in (folder / part).glob("*.jsonl"):
             old.unlink()
@@ -83,7 +90,7 @@ def show(folder: str, manifest: dict[str, Any], seconds: float) -> None:
     console = Console()
     console.print(table)
     shared = ", ".join(f"{pair} {count}" for pair, count in manifest["overlap"].items())
-    console.print(f"Problems shared between splits: {shared}.")
+    console.print(f"Problems shared between splits: {shared}. Facts in training rows: {manifest['facts']['distinct']}.")
 
 
 def contents(counts: dict[str, Any]) -> str:

@@ -51,11 +51,10 @@ class CorpusArguments:
     num_validation: int = key(1_000, "validation rows beside each kind of training rows")
 
     num_test: int = key(1_000, "rows of each test set")
-    num_harder: int = key(1_000, "problems deeper and larger than those trained on")
-    harder_min_depth: int | None = key(None, "least depth of a harder problem; default max_depth + 1")
-    harder_max_depth: int | None = key(None, "greatest depth of a harder problem; default harder_min_depth")
-    harder_num_range: list[int] | None = field(
-        default=None, metadata={"help": "numbers of the harder problems; default up to twice num_range"}
+    num_harder: int = key(1_000, "problems of each set beyond those trained on")
+    harder: list[str] = field(
+        default_factory=lambda: list(tasks.get("expression").HARDER),
+        metadata={"help": f"those sets: any of {', '.join(tasks.get('expression').HARDER)} (default: all)"},
     )
 
     num_proc: int = key(2, "worker processes; the rows do not depend on it")
@@ -64,6 +63,8 @@ class CorpusArguments:
         task = tasks.get(self.task)
         if self.sampler not in task.SAMPLERS:
             raise ValueError(f"unknown sampler {self.sampler!r}: need one of {', '.join(task.SAMPLERS)}")
+        if unknown := set(self.harder) - set(task.HARDER):
+            raise ValueError(f"need harder among {', '.join(task.HARDER)}, got {', '.join(sorted(unknown))}")
         self.fill_in()
         self.check_amounts()
         self.check_ranges()
@@ -80,9 +81,6 @@ class CorpusArguments:
         default("prompts_min_depth", self.max_depth)
         default("prompts_max_depth", self.prompts_min_depth)
         default("prompts_num_range", list(self.num_range))
-        default("harder_min_depth", self.max_depth + 1)
-        default("harder_max_depth", self.harder_min_depth)
-        default("harder_num_range", [*self.num_range[:-1], *(2 * high for high in self.num_range[-1:])])
 
     def check_amounts(self) -> None:
         for name in ("num_pretrain", "num_sft", "num_prompts", "num_validation", "num_test", "num_harder"):
@@ -101,16 +99,12 @@ class CorpusArguments:
                 raise ValueError(f"need 0 <= {one}, {other} and {one} + {other} <= 1, got {first} and {second}")
 
     def check_ranges(self) -> None:
-        for least, greatest, lowest in (
-            ("min_depth", "max_depth", 0),
-            ("prompts_min_depth", "prompts_max_depth", 0),
-            ("harder_min_depth", "harder_max_depth", self.max_depth + 1),
-        ):
+        for least, greatest in (("min_depth", "max_depth"), ("prompts_min_depth", "prompts_max_depth")):
             low, high = getattr(self, least), getattr(self, greatest)
-            if not lowest <= low <= high <= MAX_DEPTH:
-                raise ValueError(f"need {lowest} <= {least} <= {greatest} <= {MAX_DEPTH}, got {low} and {high}")
+            if not 0 <= low <= high <= MAX_DEPTH:
+                raise ValueError(f"need 0 <= {least} <= {greatest} <= {MAX_DEPTH}, got {low} and {high}")
         need(1, "max_depth", self.max_depth)
-        for name in ("num_range", "prompts_num_range", "harder_num_range"):
+        for name in ("num_range", "prompts_num_range"):
             numbers = getattr(self, name)
             if len(numbers) != 2 or numbers[0] > numbers[1]:
                 raise ValueError(f"need {name} to be two integers, the least first, got {numbers}")

@@ -46,9 +46,10 @@ written: {overlap}.
 
 `heldout/validation` is what `test/nontrivial` is, of the validation split: choose by it, not by a test set.
 `test/seed` is the plain sampler, duplicates and bare numbers kept; `test/nontrivial` has at least one operator and no
-duplicates; `test/invalid` is malformed; `harder/test` is deeper and has larger numbers than what is trained on (typed
-chains such as `1 + 2 - 3 + 4` count as deep as they are long, but are small). The test sets do not depend on `seed`, so
-that the scores of models trained with different seeds compare; they do depend on the recipe's depths and numbers.
+duplicates; `test/invalid` is malformed; each set of `harder` differs from what is trained on in what its name says
+(typed chains such as `1 + 2 - 3 + 4` count as deep as they are long, but are small). The test sets do not depend on
+`seed`, so that the scores of models trained with different seeds compare; they do depend on the recipe's depths and
+numbers. `facts.txt` lists every single fact that the training rows work out: {facts} distinct ones, one a line.
 
 ## Recipe
 
@@ -75,6 +76,7 @@ def write(name: str, manifest: dict[str, Any]) -> str:
         split=split,
         table="\n".join(line(name, counts) for name, counts in manifest["files"].items()),
         overlap=", ".join(f"{pair} {shared}" for pair, shared in manifest["overlap"].items()),
+        facts=manifest["facts"]["distinct"],
         recipe=yaml.safe_dump(manifest["recipe"], sort_keys=False, default_flow_style=None),
     )
     return f"---\n{yaml.safe_dump(head, sort_keys=False)}---\n{body}"

@@ -14,16 +14,21 @@ from arith_hf import files, notation, tasks
 
 
 def take(folder: Path, names: list[str], task: str) -> dict[str, Any]:
-    """`files`: the counts of each; `overlap`: problems (normal forms) that two splits share, over all their files."""
+    """`files`: the counts of each; `overlap`: problems (normal forms) that two splits share, over all their files.
+
+    `facts`: the distinct single facts of the training rows, sorted.
+    """
     forms: dict[str, set[str]] = {"train": set(), "validation": set(), "test": set()}
     normal: dict[str, str] = {}
     counts = {}
+    facts: set[str] = set()
     for name in names:
         found: set[str] = set()
-        counts[name] = count(folder / name, task, normal, found)
+        counts[name] = count(folder / name, task, normal, found, facts if split_written(name) == "train" else None)
         forms[split_written(name)] |= found
     pairs = combinations(forms, 2)
-    return {"files": counts, "overlap": {f"{one} and {other}": len(forms[one] & forms[other]) for one, other in pairs}}
+    overlap = {f"{one} and {other}": len(forms[one] & forms[other]) for one, other in pairs}
+    return {"files": counts, "overlap": overlap, "facts": sorted(facts)}
 
 
 def split_written(name: str) -> str:
@@ -31,8 +36,11 @@ def split_written(name: str) -> str:
     return "test" if name.startswith(("test/", "harder/")) else Path(name).stem
 
 
-def count(path: Path, task: str, normal: dict[str, str], found: set[str]) -> dict[str, Any]:
-    """Counts of one file; its problems' normal forms are added to `found`, `normal` remembers those worked out."""
+def count(path: Path, task: str, normal: dict[str, str], found: set[str], facts: set[str] | None) -> dict[str, Any]:
+    """Counts of one file; its problems' normal forms are added to `found`, its facts to `facts`.
+
+    `normal` remembers the normal forms that were worked out. The facts of a prompt are those of its right completion.
+    """
     of = tasks.get(task)
     rows = bare = 0
     kinds: Counter[str] = Counter()
@@ -44,6 +52,9 @@ def count(path: Path, task: str, normal: dict[str, str], found: set[str]) -> dic
             if expression not in normal:
                 normal[expression] = of.normalise(expression)
             found.add(normal[expression])
+        if facts is not None:
+            worked = row.get("text") or row.get("completion") or notation.solution(row["prompt"], task)
+            facts.update(notation.facts(worked))
         if "source" in row:
             sources[row["source"]] += 1
         if "kind" in row:

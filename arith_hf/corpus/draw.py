@@ -1,4 +1,4 @@
-"""Rows from random draws: the split of a problem, and what stands in each file of a corpus.
+"""Rows from random draws: the split of a problem, and what stands in each training file of a corpus.
 
 May not know where the rows are written. Each row draws from its own string seed, so that neither the number of
 workers nor the length of a file changes it; training rows are drawn again until their problem falls into the split.
@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from datasets import Dataset
-from datasets.utils import tqdm
 
 from arith_hf import notation, tasks
 from arith_hf.corpus.arguments import CorpusArguments
@@ -21,7 +20,6 @@ from arith_hf.tasks.base import Step
 # salt makes every test set that was ever measured another one.
 SALT = "arith-hf split 2375: "
 SHAPES, FILLS = 200, 100  # draws of a shape, and of numbers for each, before a split is taken to hold no such problem
-COPIES = 100  # draws per distinct problem asked for, before a test set is taken to be impossible
 DRILL_CORE = 20  # operands up to this are drawn most
 
 Row = dict[str, Any]
@@ -178,60 +176,14 @@ TRAINING: dict[str, tuple[str, Callable[[random.Random, str, CorpusArguments], R
     "sft": ("num_sft", sft_row),
     "prompts": ("num_prompts", prompts_row),
 }
-TEST_COLUMNS = ("problem", "expression", "answer", "task", "level", "steps", "kind")
 
 
-def parts(recipe: CorpusArguments) -> Iterator[tuple[str, Iterator[Row]]]:
-    """(path inside the corpus, rows) of each file that the recipe asks for, the quickest to fail first."""
-    for name, knobs, count, distinct in test_sets(recipe):
-        if count:
-            yield f"{name}.jsonl", iter(drawn_test(name, knobs, count, distinct, recipe))
+def files(recipe: CorpusArguments) -> Iterator[tuple[str, Iterator[Row]]]:
+    """(path inside the corpus, rows) of each file of training rows, and of the validation rows beside it."""
     for part, (amount, _) in TRAINING.items():
         for split, count in (("validation", recipe.num_validation), ("train", getattr(recipe, amount))):
             if count and getattr(recipe, amount):
                 yield f"{part}/{split}.jsonl", drawn_training(part, split, count, recipe)
-
-
-def test_sets(recipe: CorpusArguments) -> list[tuple[str, Row, int, bool]]:
-    """(name, knobs of `pose`, rows, whether they are distinct) of the test sets."""
-    harder = {
-        "sampler": "stratified",
-        "min_depth": recipe.harder_min_depth,
-        "max_depth": recipe.harder_max_depth,
-        "num_range": recipe.harder_num_range,
-    }
-    return [
-        ("test/seed", {"sampler": "seed", "min_depth": 0}, recipe.num_test, False),
-        ("test/nontrivial", {"sampler": "seed", "min_depth": 1}, recipe.num_test, True),
-        ("heldout/validation", {"sampler": "seed", "min_depth": 1}, recipe.num_test, True),
-        ("test/invalid", {"sampler": "seed", "min_depth": 0, "invalid": True}, recipe.num_test, True),
-        ("harder/test", harder, recipe.num_harder, True),
-    ]
-
-
-def drawn_test(name: str, knobs: Row, count: int, distinct: bool, recipe: CorpusArguments) -> list[Row]:
-    """Rows of a test set: their seed is fixed, so that scores of corpora with other seeds compare."""
-    normalise, split = tasks.get(recipe.task).normalise, "validation" if name.endswith("/validation") else "test"
-    rows: list[Row] = []
-    seen: set[str] = set()
-    progress = tqdm(total=count, desc=f"Drawing {name}", unit=" problems")
-    for index in range(COPIES * count):
-        if len(rows) == count:
-            break
-        expression = pose(random.Random(f"{recipe.task}/{name}/{index}"), split, recipe, **knobs)
-        normal = normalise(expression)
-        if not (distinct and normal in seen):
-            seen.add(normal)
-            row = describe(expression, split, recipe)
-            rows.append({column: row[column] for column in TEST_COLUMNS})
-            progress.update()
-    progress.close()
-    if len(rows) < count:
-        raise ValueError(
-            f"{name}: need {count} distinct problems, found {len(rows)} in {COPIES * count} draws: "
-            "ask for fewer, or widen the depths or the numbers"
-        )
-    return rows
 
 
 def drawn_training(part: str, split: str, count: int, recipe: CorpusArguments) -> Iterator[Row]:

@@ -1,4 +1,4 @@
-"""The metric: share of completions with exactly the right answer, share that can be read, mean tokens; with intervals.
+"""The metric: shares of completions with the right answer, with every step right, that can be read; with intervals.
 
 A module of the `evaluate` library, loaded by its path; may not know how completions came about. What is right is asked
 of rewards.py, so what is rewarded and what is measured cannot drift apart.
@@ -8,14 +8,19 @@ import datasets
 import evaluate
 
 from arith_hf import notation, rewards
+from arith_hf.tasks.base import ERROR
 
-DESCRIPTION = "Exact match of the answer behind the last `Final Result:`, parse rate and mean generated tokens."
+DESCRIPTION = (
+    "Exact match of the answer behind the last `Final Result:`, share with every step right, parse rate, share of "
+    "valid problems called ERROR and mean generated tokens."
+)
 
 INPUTS = """
 predictions: completions, as text
 references: right answers, as text: an integer such as "12", or "ERROR"
 finished (optional): whether the end token was written; a completion that was cut off is neither right nor readable
 num_tokens (optional): generated tokens of each completion
+steps_right (optional): whether the answer and every step are right, as the task judged
 """
 
 Z = 1.959964  # standard normal quantile of a 95 % interval
@@ -36,7 +41,10 @@ def wilson(hits: float, n: int) -> list[float]:
 
 
 class ExactAnswer(evaluate.Metric):
-    """`compute(predictions=, references=, finished=, num_tokens=)`; shares between 0 and 1."""
+    """`compute(predictions=, references=, finished=, num_tokens=, steps_right=)`; shares between 0 and 1.
+
+    `called_error` is None where no problem is valid, what was not given is None too.
+    """
 
     def _info(self) -> evaluate.MetricInfo:
         text = datasets.Value("string")
@@ -53,18 +61,24 @@ class ExactAnswer(evaluate.Metric):
         references: list[str],
         finished: list[bool] | None = None,
         num_tokens: list[int] | None = None,
+        steps_right: list[bool] | None = None,
     ) -> dict[str, object]:
         n = len(predictions)
         done = finished or [True] * n
         texts = [text if ended else "" for text, ended in zip(predictions, done, strict=True)]
         right = int(sum(rewards.exact_answer(texts, references)))
-        readable = sum(notation.read_answer(text) is not None for text in texts)
+        answers = [notation.read_answer(text) for text in texts]
+        readable = sum(answer is not None for answer in answers)
+        valid = [answer for answer, due in zip(answers, references, strict=True) if due != ERROR]
         return {
             "n": n,
             "exact_match": round(right / n, 4),
             "exact_match_interval": wilson(right, n),
+            "steps_match": None if steps_right is None else round(sum(steps_right) / n, 4),
+            "steps_match_interval": None if steps_right is None else wilson(sum(steps_right), n),
             "parse_rate": round(readable / n, 4),
             "parse_rate_interval": wilson(readable, n),
+            "called_error": round(valid.count(ERROR) / len(valid), 4) if valid else None,
             "mean_tokens": round(sum(num_tokens) / n, 2) if num_tokens else None,
             "unfinished": n - sum(done),
         }

@@ -15,10 +15,21 @@ from arith_hf.tasks.base import ERROR, Answer, Fault, Step, Working
 from arith_hf.tasks.grammar import UnknownCharacter, bracketed, parse, tidy, without_root
 
 __all__ = [  # what every task has
-    "SAMPLERS", "UnknownCharacter", "fill", "judge", "kind", "level", "normalise", "pose", "shape", "tidy", "work",
+    "HARDER", "SAMPLERS", "UnknownCharacter",
+    "fill", "judge", "kind", "level", "normalise", "pose", "shape", "tidy", "work",
 ]  # fmt: skip
 
 SAMPLERS = ("seed", "stratified")
+HARDER: dict[str, tuple[str, dict[str, object]]] = {  # sets beyond the training problems: what, and knobs of `shape`
+    **{f"depth{n}": (f"depth {n}", {"sampler": "seed", "min_depth": n, "max_depth": n}) for n in (5, 6, 8)},
+    **{
+        f"numbers{n}": (f"numbers 1 to {n}", {"sampler": "seed", "min_depth": 1, "num_range": (1, n)})
+        for n in (99, 999)
+    },
+    "chains": ("3 to 8 numbers, no parentheses", {"form": "chains"}),
+    "negatives": ("each number negative with probability 0.5, one at least", {"form": "negatives"}),
+    "operators": ("9 to 11 operators, split evenly at every node", {"form": "operators"}),
+}
 MAX_OPERATORS = 4096  # the working of so many fills ~60 MB; of ten times as many, 6 GB
 STOP = 0.3  # the seed sampler ends at a node with this probability
 
@@ -120,14 +131,17 @@ def shape(
     max_depth: int = 4,
     invalid: bool = False,
     typed: bool = False,
+    form: str | None = None,
 ) -> str:
-    """A shape whose depth is in [min_depth, max_depth]; `invalid` and `typed` ones follow their own rules.
+    """A shape whose depth is in [min_depth, max_depth]; `invalid`, `typed` ones and FORMS follow their own rules.
 
     `seed` stops at any node with probability STOP; `stratified` draws the depth evenly. `invalid` corrupts such a
     shape (almost always into a malformed one: check with `kind`), `typed` is a form that people type.
     """
     if invalid:
         return corrupted(rng, shape(rng, sampler=sampler, min_depth=min_depth, max_depth=max_depth))
+    if form:
+        return FORMS[form](rng, max_depth)
     if typed:
         return rng.choice((typed_number, typed_chain, typed_negative, typed_group))(rng)
     if sampler == "stratified":
@@ -182,6 +196,31 @@ def typed_group(rng: random.Random) -> str:
     return chained(rng, terms)
 
 
+def chains(rng: random.Random, max_depth: int) -> str:
+    return chained(rng, "#" * rng.randint(3, 8))
+
+
+def negatives(rng: random.Random, max_depth: int) -> str:
+    """A shape of the seed sampler with an operator, each number negative with probability 0.5, one at least."""
+    while True:
+        drawn = shape(rng, sampler="seed", min_depth=1, max_depth=max_depth)
+        if "~" in (signed := re.sub("#", lambda _: rng.choice("#~"), drawn)):
+            return signed
+
+
+def operators(rng: random.Random, max_depth: int) -> str:
+    return without_root(spread(rng, rng.randint(9, 11)))
+
+
+def spread(rng: random.Random, count: int) -> str:
+    """A tree of so many operators; how many of them go to the left of each is drawn evenly."""
+    if count == 0:
+        return "#"
+    left = rng.randrange(count)
+    return f"({spread(rng, left)} {rng.choice('+-')} {spread(rng, count - 1 - left)})"
+
+
+FORMS = {"chains": chains, "negatives": negatives, "operators": operators}
 CORRUPTIONS = ("no right operand", "no left operand", "++", "--", "no closing", "no opening", "soup")
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from arith_hf import tasks
 from arith_hf.corpus import build
 from arith_hf.corpus.arguments import CorpusArguments
 
@@ -23,13 +24,13 @@ from arith_hf.corpus.arguments import CorpusArguments
         ({"max_depth": 0}, "need 0 <= min_depth <= max_depth <= 12, got 1 and 0"),
         ({"max_depth": 0, "min_depth": 0}, "need max_depth >= 1, got 0"),
         ({"min_depth": 3, "max_depth": 2}, "need 0 <= min_depth <= max_depth <= 12, got 3 and 2"),
-        ({"max_depth": 12}, "need 13 <= harder_min_depth <= harder_max_depth <= 12, got 13 and 13"),
+        ({"max_depth": 13}, "need 0 <= min_depth <= max_depth <= 12, got 1 and 13"),
         ({"prompts_min_depth": 5, "prompts_max_depth": 4}, "prompts_min_depth <= prompts_max_depth"),
-        ({"harder_min_depth": 4}, "need 5 <= harder_min_depth <= harder_max_depth <= 12, got 4 and 4"),
+        ({"harder": ["depth5", "depth7"]}, "need harder among depth5, .*, operators, got depth7"),
         ({"num_range": [20, 1]}, "need num_range to be two integers, the least first, got \\[20, 1\\]"),
         ({"num_range": [20]}, "need num_range to be two integers"),
         ({"num_range": []}, "need num_range to be two integers"),
-        ({"harder_num_range": [1, 2, 3]}, "need harder_num_range to be two integers"),
+        ({"prompts_num_range": [1, 2, 3]}, "need prompts_num_range to be two integers"),
     ],
 )
 def test_impossible_keys_are_refused(keys, message):
@@ -47,4 +48,4 @@ def test_keys_that_follow_from_others():
     keys = CorpusArguments(max_depth=3, num_range=[1, 9], prompts_min_depth=4)
     assert (keys.min_depth, CorpusArguments(sampler="seed").min_depth) == (1, 0)
     assert (keys.prompts_min_depth, keys.prompts_max_depth, keys.prompts_num_range) == (4, 4, [1, 9])
-    assert (keys.harder_min_depth, keys.harder_max_depth, keys.harder_num_range) == (4, 4, [1, 18])
+    assert keys.harder == list(tasks.get("expression").HARDER)

@@ -1,6 +1,7 @@
 """The corpus stage as a whole: what is written, and that nothing leaks."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from arith_hf.corpus.arguments import CorpusArguments
 from arith_hf.corpus.draw import split_of
 from arith_hf.tasks import expression as task
 
+HARDER = [f"harder/{name}" for name in task.HARDER]
 SMALL = {
     "num_pretrain": 300,
     "num_sft": 400,
@@ -53,7 +55,7 @@ def written(folder: Path) -> dict[str, bytes]:
 
 def forms(folder: Path, split: str) -> set[str]:
     """Normal forms of all problems in the files of a split."""
-    names = ["test/seed", "test/nontrivial", "test/invalid", "harder/test"]
+    names = ["test/seed", "test/nontrivial", "test/invalid", *HARDER]
     if split != "test":
         names = [f"{part}/{split}" for part in ("pretrain", "sft", "prompts")]
         names += ["heldout/validation"] if split == "validation" else []
@@ -83,7 +85,7 @@ def test_every_file_has_its_rows_and_columns(small):
         "test/invalid": 60,
         "test/nontrivial": 60,
         "test/seed": 60,
-        "harder/test": 20,
+        **dict.fromkeys(HARDER, 20),
     }
     for name, size in sizes.items():
         assert len(rows(small, name)) == size
@@ -91,7 +93,7 @@ def test_every_file_has_its_rows_and_columns(small):
 
 
 def test_every_row_is_what_it_says(small):
-    for name in ("sft/train", "sft/validation", "test/seed", "test/nontrivial", "test/invalid", "harder/test"):
+    for name in ("sft/train", "sft/validation", "test/seed", "test/nontrivial", "test/invalid", *HARDER):
         for row in rows(small, name):
             working = task.work(row["expression"])
             assert row["problem"] == notation.problem(row["expression"])
@@ -148,7 +150,7 @@ def test_no_problem_is_in_two_splits_whatever_the_seed(small, tmp_path):
     # Another seed draws other training rows, and the same tests.
     for name in ("pretrain/train", "sft/train", "prompts/train"):
         assert rows(small, name) != rows(tmp_path, name)
-    for name in ("test/seed", "test/nontrivial", "test/invalid", "harder/test", "heldout/validation"):
+    for name in ("test/seed", "test/nontrivial", "test/invalid", *HARDER, "heldout/validation"):
         assert rows(small, name) == rows(tmp_path, name)
 
 
@@ -204,13 +206,57 @@ def test_rates_are_shares_of_rows(tmp_path):
 def test_test_sets_are_what_their_names_say(small):
     assert len({task.normalise(row["expression"]) for row in rows(small, "test/nontrivial")}) == 60
     assert len({row["expression"] for row in rows(small, "test/invalid")}) == 60
-    assert len({task.normalise(row["expression"]) for row in rows(small, "harder/test")}) == 20
     assert all(row["steps"] for row in rows(small, "test/nontrivial"))
     assert all(row["kind"] == "invalid" for row in rows(small, "test/invalid"))
-    assert {row["level"] for row in rows(small, "harder/test")} == {5}
     plain = rows(small, "test/seed")
     assert len({row["expression"] for row in plain}) < 60
     assert 8 <= sum(row["level"] == 0 for row in plain) <= 30
+
+
+def test_harder_sets_are_what_their_names_say(small):
+    sets = {name: rows(small, f"harder/{name}") for name in task.HARDER}
+    for drawn in sets.values():
+        assert len({task.normalise(row["expression"]) for row in drawn}) == 20
+        assert all(row["steps"] and row["kind"] == "valid" for row in drawn)
+    for depth in (5, 6, 8):
+        assert {row["level"] for row in sets[f"depth{depth}"]} == {depth}
+    numbers = {
+        name: [int(number) for row in drawn for number in re.findall(r"(?<![\d)])-?\d+", row["expression"])]
+        for name, drawn in sets.items()
+    }
+    assert 90 < max(numbers["numbers99"]) <= 99
+    assert 900 < max(numbers["numbers999"]) <= 999
+    assert all(max(found) <= 20 for name, found in numbers.items() if not name.startswith("numbers"))
+    assert all(min(found) >= 1 for name, found in numbers.items() if name != "negatives")
+    assert not any("(" in row["expression"] for row in sets["chains"])
+    assert {row["steps"] for row in sets["chains"]} == {2, 3, 4, 5, 6, 7}
+    assert all(row["level"] <= 4 for name in ("numbers99", "numbers999", "negatives") for row in sets[name])
+    signs = [number < 0 for number in numbers["negatives"]]
+    assert sum(signs) / len(signs) == pytest.approx(0.55, abs=0.15)
+    assert {row["steps"] for row in sets["operators"]} == {9, 10, 11}
+    assert len({row["level"] for row in sets["operators"]}) > 2
+
+
+def test_harder_sets_are_chosen_by_name(tmp_path):
+    few = {"num_pretrain": 0, "num_prompts": 0, "num_test": 0, "num_harder": 3, "num_validation": 0, "num_sft": 2}
+    corpus.build(CorpusArguments(output_dir=str(tmp_path), num_proc=1, harder=["chains", "depth8"], **few))
+    assert sorted(path.stem for path in (tmp_path / "harder").glob("*")) == ["chains", "depth8"]
+
+
+def test_the_facts_are_those_of_the_training_rows(small):
+    manifest, facts = files.read_json(small / "manifest.json"), (small / "facts.txt").read_text().splitlines()
+    assert manifest["facts"] == {"distinct": len(facts), "sha256": files.sha256(small / "facts.txt")}
+    assert facts == sorted(set(facts))
+    steps = {
+        f"{step.left} {step.operator} {step.right}"
+        for row in rows(small, "sft/train")
+        for step in task.work(row["expression"]).steps
+    }
+    drills = [row["text"] for row in rows(small, "pretrain/train") if row["source"] == "drill"]
+    steps |= {fact for text in drills for fact in notation.posed(text)}
+    asked = [task.work(notation.posed(row["prompt"])[0]) for row in rows(small, "prompts/train")]
+    steps |= {f"{step.left} {step.operator} {step.right}" for working in asked for step in working.steps}
+    assert steps < set(facts), "segments and whole traces have others"
 
 
 def test_load_dataset_reads_the_folder(small, tmp_path):

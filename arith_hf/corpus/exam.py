@@ -1,0 +1,60 @@
+"""The test sets: fixed draws, whatever the seed, so that scores of corpora with other seeds compare.
+
+May not know what is trained on; a problem is in a test set only if its split says so.
+"""
+
+import random
+from collections.abc import Iterator
+
+from datasets.utils import tqdm
+
+from arith_hf import tasks
+from arith_hf.corpus.arguments import CorpusArguments
+from arith_hf.corpus.draw import Row, describe, pose
+
+COPIES = 100  # draws per distinct problem asked for, before a set is taken to be impossible
+COLUMNS = ("problem", "expression", "answer", "task", "level", "steps", "kind")
+
+
+def files(recipe: CorpusArguments) -> Iterator[tuple[str, Iterator[Row]]]:
+    """(path inside the corpus, rows) of each test set that the recipe asks for."""
+    for name, knobs, count in sets(recipe):
+        if count:
+            yield f"{name}.jsonl", iter(drawn(name, knobs, count, recipe))
+
+
+def sets(recipe: CorpusArguments) -> list[tuple[str, Row, int]]:
+    """(name, knobs of `pose`, rows) of the test sets."""
+    harder = tasks.get(recipe.task).HARDER
+    return [
+        ("test/seed", {"sampler": "seed", "min_depth": 0}, recipe.num_test),
+        ("test/nontrivial", {"sampler": "seed", "min_depth": 1}, recipe.num_test),
+        ("heldout/validation", {"sampler": "seed", "min_depth": 1}, recipe.num_test),
+        ("test/invalid", {"sampler": "seed", "min_depth": 0, "invalid": True}, recipe.num_test),
+        *((f"harder/{name}", harder[name][1], recipe.num_harder) for name in recipe.harder),
+    ]
+
+
+def drawn(name: str, knobs: Row, count: int, recipe: CorpusArguments) -> list[Row]:
+    """Rows of a test set, distinct but for those of the plain sampler."""
+    normalise, split = tasks.get(recipe.task).normalise, "validation" if name.endswith("/validation") else "test"
+    rows: list[Row] = []
+    seen: set[str] = set()
+    progress = tqdm(total=count, desc=f"Drawing {name}", unit=" problems")
+    for index in range(COPIES * count):
+        if len(rows) == count:
+            break
+        expression = pose(random.Random(f"{recipe.task}/{name}/{index}"), split, recipe, **knobs)
+        normal = normalise(expression)
+        if name == "test/seed" or normal not in seen:
+            seen.add(normal)
+            row = describe(expression, split, recipe)
+            rows.append({column: row[column] for column in COLUMNS})
+            progress.update()
+    progress.close()
+    if len(rows) < count:
+        raise ValueError(
+            f"{name}: need {count} distinct problems, found {len(rows)} in {COPIES * count} draws: "
+            "ask for fewer, or widen the depths or the numbers"
+        )
+    return rows

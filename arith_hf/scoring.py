@@ -1,0 +1,125 @@
+"""What completions are worth: each is judged once, step by step; the judgements are counted by difficulty.
+
+May not know the model, nor which test set a row comes from. The counting is the metric's; what is right is asked of
+rewards.py and of the task.
+"""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import evaluate
+
+from arith_hf import notation, rewards, tasks
+from arith_hf.solver import Completion
+from arith_hf.tasks.base import Working
+
+METRIC = Path(__file__).with_name("metric") / "exact_answer.py"
+Row = dict[str, Any]
+
+
+# Judging
+
+
+def work(row: Row) -> Working:
+    """The right working of a row's problem."""
+    return tasks.get(row.get("task", "expression")).work(expression(row))
+
+
+def expression(row: Row) -> str:
+    return row.get("expression") or row["problem"].removeprefix(notation.HEAD)
+
+
+def judge(row: Row, done: Completion, facts: set[str] | None = None) -> Row:
+    """A row of samples.jsonl: the problem, what was written, what was read from it, and the verdict.
+
+    `fault` is the first wrong step, counted from 0, and why; `unseen` counts the single facts of the right working that
+    are not among `facts`, those trained on.
+    """
+    right = bool(rewards.exact_answer([done.text if done.finished else ""], [row["answer"]])[0])
+    steps = notation.read_steps(done.text)
+    fault = tasks.get(row.get("task", "expression")).judge(expression(row), steps, done.answer)
+    return {
+        **row,
+        "completion": done.text,
+        "prediction": done.answer,
+        "right": right,
+        "steps_right": right and fault is None,
+        "fault": None if fault is None else {"index": fault.index, "reason": fault.reason},
+        "finished": done.finished,
+        "num_tokens": done.num_tokens,
+        **({} if facts is None else {"unseen": len(set(notation.facts(notation.completion(work(row)))) - facts)}),
+    }
+
+
+# Counting
+
+
+def score(samples: list[Row], headline: str) -> Row:
+    """The numbers of the rows of the file `headline`: overall, by level, by steps, by unseen facts; of all, by kind."""
+    metric = evaluate.load(str(METRIC))
+    rows = [row for row in samples if row["file"] == headline]
+
+    def measure(some: list[Row]) -> Row:
+        columns = ("finished", "num_tokens", "steps_right")
+        return metric.compute(
+            predictions=[row["completion"] for row in some],
+            references=[row["answer"] for row in some],
+            **{column: [row[column] for row in some] for column in columns},
+        )
+
+    groups = {
+        "by_level": group(rows, lambda row: row.get("level"), measure),
+        "by_steps": group(rows, lambda row: row.get("steps"), measure),
+        "by_kind": group(samples, lambda row: row.get("kind"), measure),
+    }
+    if any("unseen" in row for row in rows):
+        groups["by_unseen"] = group(rows, lambda row: "some" if row["unseen"] else "none", measure)
+    return measure(rows) | groups
+
+
+def group(rows: Iterable[Row], key: Callable[[Row], Any], measure: Callable[[list[Row]], Row]) -> dict[str, Row]:
+    """The measure of the rows of each key, in the order of the keys; rows whose key is None are left out."""
+    found: dict[Any, list[Row]] = {}
+    for row in rows:
+        found.setdefault(key(row), []).append(row)
+    return {str(value): measure(found[value]) for value in sorted(found.keys() - {None})}
+
+
+# Writing
+
+
+def summarize(report: Row) -> str:
+    """evaluate.txt: what a person reads."""
+    lines = [f"{report['checkpoint']}, {report['parameters']} parameters", ""]
+    for name, block in report["protocols"].items():
+        lines += [f"{name}: {block['protocol']}", table_row("all", block)]
+        for key in ("by_level", "by_steps", "by_kind", "by_unseen"):
+            lines += [table_row(f"{key[3:]} {value}", part) for value, part in block.get(key, {}).items()]
+        if block["called_error"] is not None:
+            lines.append(f"  valid problems answered ERROR: {block['called_error']:.2%}")
+        if name == "seed":
+            lines.append(
+                f"  the seed document calls 60-80 % good and 80 % or more excellent: {band(block['exact_match'])}"
+            )
+        if block["without_room"]:
+            lines.append(
+                f"  warning: {block['without_room']} right answers do not fit in {block['max_new_tokens']} new tokens"
+                " or the model's positions: raise max_new_tokens, or train with more positions"
+            )
+        lines.append("")
+    return "\n".join(lines)
+
+
+def table_row(label: str, block: Row) -> str:
+    low, high = block["exact_match_interval"]
+    return (
+        f"  {label:<14} exact {block['exact_match']:7.2%} [{low:.1%}, {high:.1%}]"
+        f"  every step {block['steps_match']:7.2%}  parsed {block['parse_rate']:7.2%}"
+        f"  {block['mean_tokens']:6.1f} tokens  n {block['n']}"
+    )
+
+
+def band(share: float) -> str:
+    """The seed document's word for a score of its own protocol."""
+    return "excellent" if share >= 0.8 else "good" if share >= 0.6 else "below good"
