@@ -4,7 +4,6 @@ The only room that knows the tags and keywords; may not know how a problem is so
 """
 
 import re
-from collections.abc import Sequence
 
 from arith_hf import tasks
 from arith_hf.tasks.base import ERROR, Answer, Step, Working
@@ -15,8 +14,6 @@ HEAD, NOW, RESULT = "Evaluate: ", "Expression now: ", "Final Result: "
 FAILED = "Evaluation ERROR"
 
 COUNTED = 63  # numbers whose step label is one token: a full tree of depth 6 takes as many; larger ones go by the digit
-
-Part = tuple[str, bool]  # a stretch of a text, and whether it is to be learned or only read
 
 KEYWORDS: tuple[str, ...] = (
     HEAD,
@@ -104,8 +101,8 @@ def solution(prompt: str, task: str) -> str:
     return completion(tasks.get(task).work(prompt.removeprefix(HEAD).rstrip("\n")))
 
 
-def segment(problem: str, working: Working, start: int, count: int, first: int) -> list[Part]:
-    """`count` consecutive steps cut from a trace at `start`, numbered from `first`.
+def segment(problem: str, working: Working, start: int, count: int, first: int) -> tuple[str, str]:
+    """`count` consecutive steps cut from a trace at `start`, numbered from `first`: what is given, and what follows.
 
     Given is the line that the steps rewrite, with its line break, so that its tokens are those of a trace, and the
     number of the first step, which nothing foretells. From the first step on a cut opens with the problem and counts
@@ -116,22 +113,19 @@ def segment(problem: str, working: Working, start: int, count: int, first: int) 
     last = start + count >= len(working.steps)
     lines = step_lines(steps, first) + (ending(working.answer) if last else f"\nStep {first + len(steps)}: ")
     if start == 0:
-        return [(prompt(problem), False), (THINK + lines, True)]
+        return prompt(problem), THINK + lines
     number = f"\nStep {first}: "
-    return [(f"\n{NOW}{working.steps[start - 1].expression}{number}", False), (lines.removeprefix(number), True)]
+    return f"\n{NOW}{working.steps[start - 1].expression}{number}", lines.removeprefix(number)
 
 
-def drill(steps: Sequence[Step], first: int) -> list[Part]:
-    """Single facts line by line, numbered from `first`; given are their operands, which nothing foretells.
+def drill(number: int, step: Step) -> tuple[str, str]:
+    """One fact: what is given, and its result with the words behind it, which tell where the number ends.
 
-    >>> drill([Step(12, "-", -7, 19, "")], 7)
-    [('<think>\\nStep 7: ', False), ('12 - -7', False), (' = 19', True), ('\\nStep 8: ', True)]
+    >>> drill(7, Step(12, "-", -7, 19, ""))
+    ('\\nStep 7: 12 - -7 = ', '19\\nExpression now: ')
     """
-    parts: list[Part] = [(f"{THINK}\nStep {first}: ", False)]
-    for number, step in enumerate(steps, start=first + 1):
-        fact = f"{step.left} {step.operator} {step.right}"
-        parts += [(fact, False), (f" = {step.result}", True), (f"\nStep {number}: ", True)]
-    return parts
+    given, _, result = step_line(number, step).rpartition(" ")
+    return f"\n{given} ", f"{result}\n{NOW}"
 
 
 # Reading
@@ -174,14 +168,14 @@ def facts(text: str) -> list[str]:
     return FACT.findall(text)
 
 
-def posed(text: str) -> list[str]:
-    """The problems that a text poses: its own, the expression that it goes on from, or the facts of a drill.
+def posed(text: str) -> str:
+    """The problem that a trace, segment or drill poses: its own, the one it goes on from, or its fact.
 
     >>> posed("Evaluate: 5 + 3\\n<think>"), posed("\\nExpression now: 7 - 4\\nStep 2: 7 - 4 = 3")
-    (['5 + 3'], ['7 - 4'])
+    ('5 + 3', '7 - 4')
     """
     head = text.lstrip("\n").partition("\n")[0]
     for mark in (HEAD, NOW):
         if head.startswith(mark):
-            return [head.removeprefix(mark)]
-    return re.findall(r"\nStep [0-9]+: ([^\n]*) = ", text)
+            return head.removeprefix(mark)
+    return head.partition(": ")[2].partition(" = ")[0]

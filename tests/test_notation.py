@@ -145,25 +145,21 @@ def test_a_digit_or_sign_changed_in_a_working_is_judged_wrong(rng, data):
 # Segments and drills
 
 
-def joined(parts):
-    return "".join(text for text, _ in parts)
-
-
 def test_segments_are_cut_from_a_trace():
     problem, working = "Evaluate: 5 + (10 - 3)", task.work("5 + (10 - 3)")
     trace = notation.prompt(problem) + notation.completion(working)
-    assert joined(notation.segment(problem, working, 0, 2, first=40)) == trace
-    assert notation.segment(problem, working, 0, 1, first=40) == [
-        (f"{problem}\n", False),
-        ("<think>\nStep 1: 10 - 3 = 7\nExpression now: 5 + 7\nStep 2: ", True),
-    ]
-    assert joined(notation.segment(problem, working, 1, 1, first=2)) == trace[trace.index("\nExpression now") :]
-    assert notation.segment(problem, working, 1, 1, first=40)[0] == ("\nExpression now: 5 + 7\nStep 40: ", False)
+    assert "".join(notation.segment(problem, working, 0, 2, first=40)) == trace
+    assert notation.segment(problem, working, 0, 1, first=40) == (
+        f"{problem}\n",
+        "<think>\nStep 1: 10 - 3 = 7\nExpression now: 5 + 7\nStep 2: ",
+    )
+    assert "".join(notation.segment(problem, working, 1, 1, first=2)) == trace[trace.index("\nExpression now") :]
+    assert notation.segment(problem, working, 1, 1, first=40)[0] == "\nExpression now: 5 + 7\nStep 40: "
 
 
 def test_all_problems_are_found_again():
-    drill = joined(notation.drill([Step(12, "-", -7, 19, ""), Step(-1, "+", 2, 1, "")], 7))
-    assert drill == "<think>\nStep 7: 12 - -7 = 19\nStep 8: -1 + 2 = 1\nStep 9: "
-    assert notation.posed(drill) == ["12 - -7", "-1 + 2"]
-    assert notation.posed("Evaluate: 5 + 3\n<think>\nStep 1: 5 + 3 = 8") == ["5 + 3"]
-    assert notation.posed("\nExpression now: 5 + 3\nStep 9: 5 + 3 = 8") == ["5 + 3"]
+    drill = "".join(notation.drill(7, Step(12, "-", -7, 19, "")))
+    assert drill == "\nStep 7: 12 - -7 = 19\nExpression now: "
+    assert notation.posed(drill) == "12 - -7"
+    assert notation.posed("Evaluate: 5 + 3\n<think>\nStep 1: 5 + 3 = 8") == "5 + 3"
+    assert notation.posed("\nExpression now: 5 + 3\nStep 9: 5 + 3 = 8") == "5 + 3"

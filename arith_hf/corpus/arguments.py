@@ -37,8 +37,7 @@ class CorpusArguments:
     num_pretrain: int = key(100_000, "pretraining documents")
     segment_rate: float = key(0.0, "share of pretraining documents that are a few steps cut from a trace")
     segment_steps: int = key(2, "most steps in a segment")
-    drill_rate: float = key(0.0, "share of pretraining documents that are lists of single facts")
-    drill_facts: int = key(8, "facts in each of them")
+    drill_rate: float = key(0.0, "share of pretraining documents that are single facts")
     drill_range: int = key(300, "facts have operands from minus this to this, the small ones more often")
 
     num_sft: int = key(20_000, "prompt and completion rows")
@@ -85,7 +84,7 @@ class CorpusArguments:
     def check_amounts(self) -> None:
         for name in ("num_pretrain", "num_sft", "num_prompts", "num_validation", "num_test", "num_harder"):
             need(0, name, getattr(self, name))
-        for name in ("segment_steps", "drill_facts", "drill_range", "num_proc"):
+        for name in ("segment_steps", "drill_range", "num_proc"):
             need(1, name, getattr(self, name))
         if not self.num_pretrain + self.num_sft + self.num_prompts:
             raise ValueError("need rows to make, got num_pretrain 0, num_sft 0 and num_prompts 0")

@@ -48,10 +48,10 @@ def count(path: Path, task: str, normal: dict[str, str], found: set[str], facts:
     sources: Counter[str] = Counter()
     for row in tqdm(files.read_jsonl(path), desc=f"Checking {path.parent.name}/{path.stem}", unit=" rows"):
         rows += 1
-        for expression in notation.posed(row.get("text") or row.get("problem") or row["prompt"]):
-            if expression not in normal:
-                normal[expression] = of.normalise(expression)
-            found.add(normal[expression])
+        expression = notation.posed(row.get("text") or row.get("problem") or row["prompt"])
+        if expression not in normal:
+            normal[expression] = of.normalise(expression)
+        found.add(normal[expression])
         if facts is not None:
             worked = row.get("text") or row.get("completion") or notation.solution(row["prompt"], task)
             facts.update(notation.facts(worked))

@@ -103,27 +103,23 @@ def prompts_row(rng: random.Random, split: str, recipe: CorpusArguments) -> Row:
 
 
 def pretrain_row(rng: random.Random, split: str, recipe: CorpusArguments) -> Row:
-    """A text; `given` are the stretches [start, stop) of its characters that are there to be read, not learned.
+    """A text, of which the first `given` characters are there to be read, not learned.
 
     `ends` says that it is whole, so that a trainer puts its end token behind it (never behind a cut).
     """
     share = rng.random()
     if share < recipe.drill_rate:
-        source, parts = "drill", drill(rng, split, recipe)
+        source, (given, learned) = "drill", drill(rng, split, recipe)
     elif share < recipe.drill_rate + recipe.segment_rate:
-        source, parts = "segment", segment(rng, split, recipe)
+        source, (given, learned) = "segment", segment(rng, split, recipe)
     else:
         row = describe(pose_mixed(rng, split, recipe, recipe.invalid_rate), split, recipe)
-        source, parts = "trace", [(row["prompt"], False), (row["completion"], True)]
-    text, given = "", []
-    for part, learned in parts:
-        if not learned:
-            given.append([len(text), len(text) + len(part)])
-        text += part
-    return {"text": text, "source": source, "given": given, "ends": notation.read_answer(text) is not None}
+        source, given, learned = "trace", row["prompt"], row["completion"]
+    text = given + learned
+    return {"text": text, "source": source, "given": len(given), "ends": notation.read_answer(text) is not None}
 
 
-def segment(rng: random.Random, split: str, recipe: CorpusArguments) -> list[notation.Part]:
+def segment(rng: random.Random, split: str, recipe: CorpusArguments) -> tuple[str, str]:
     """A few steps of a trace; the expression that they go on from is, as a problem, in the split too."""
     task = tasks.get(recipe.task)
     typed = rng.random() < recipe.typed_rate
@@ -143,9 +139,8 @@ def segment(rng: random.Random, split: str, recipe: CorpusArguments) -> list[not
     )
 
 
-def drill(rng: random.Random, split: str, recipe: CorpusArguments) -> list[notation.Part]:
-    facts = [fact(rng, split, recipe) for _ in range(recipe.drill_facts)]
-    return notation.drill(facts, first=rng.randint(1, notation.COUNTED - len(facts)))
+def drill(rng: random.Random, split: str, recipe: CorpusArguments) -> tuple[str, str]:
+    return notation.drill(rng.randint(1, notation.COUNTED), fact(rng, split, recipe))
 
 
 def fact(rng: random.Random, split: str, recipe: CorpusArguments) -> Step:

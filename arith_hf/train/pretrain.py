@@ -55,7 +55,7 @@ def pack(
     """Blocks of `max_length` tokens made of whole documents (TRL's best fit): `input_ids`, `position_ids`, `labels`.
 
     Positions restart at each document; padding is one more document, with labels -100.
-    No label for the beginning of a document, nor for its stretches of characters in the column `given`, if any.
+    No label for the beginning of a document, nor for its first `given` characters where there is such a column.
     The end token stands behind each document but those whose column `ends` is false: pieces cut from a longer one.
     `overlong: cut` keeps the beginning of a document that no block can hold.
     """
@@ -68,12 +68,11 @@ def pack(
         for ids, offsets, given, whole in zip(
             encoded["input_ids"],
             encoded["offset_mapping"],
-            batch.get("given", [[]] * count),
+            batch.get("given", [0] * count),
             batch.get("ends", [True] * count),
             strict=True,
         ):
-            read = {place for start, stop in given for place in range(start, stop)}
-            labels = [-100 if start in read else token for token, (start, _) in zip(ids, offsets, strict=True)]
+            labels = [token if start >= given else -100 for token, (start, _) in zip(ids, offsets, strict=True)]
             most = max_length if overlong == "cut" else None
             documents["input_ids"].append((ids + [end] * whole)[:most])
             documents["labels"].append(([-100, *labels[1:]] + [end] * whole)[:most])

@@ -16,7 +16,6 @@ from arith_hf.corpus.arguments import CorpusArguments
         ({"num_pretrain": 0, "num_sft": 0, "num_prompts": 0}, "need rows to make"),
         ({"num_proc": 0}, "need num_proc >= 1, got 0"),
         ({"segment_steps": 0}, "need segment_steps >= 1, got 0"),
-        ({"drill_facts": 0}, "need drill_facts >= 1, got 0"),
         ({"drill_range": 0}, "need drill_range >= 1, got 0"),
         ({"invalid_rate": 1.5}, "invalid_rate \\+ typed_rate <= 1, got 1.5 and 0.1"),
         ({"invalid_rate": -0.1}, "need 0 <= invalid_rate"),

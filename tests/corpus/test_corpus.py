@@ -60,7 +60,7 @@ def forms(folder: Path, split: str) -> set[str]:
         names = [f"{part}/{split}" for part in ("pretrain", "sft", "prompts")]
         names += ["heldout/validation"] if split == "validation" else []
     texts = [row.get("text") or row.get("problem") or row["prompt"] for name in names for row in rows(folder, name)]
-    return {task.normalise(problem) for text in texts for problem in notation.posed(text)}
+    return {task.normalise(notation.posed(text)) for text in texts}
 
 
 def test_every_file_has_its_rows_and_columns(small):
@@ -110,7 +110,7 @@ def test_a_trace_is_a_prompt_and_its_completion_with_one_think(small):
     traces = [row["text"] for row in rows(small, "pretrain/train") if row["source"] == "trace"]
     assert traces
     for text in traces:
-        (expression,) = notation.posed(text)
+        expression = notation.posed(text)
         assert text == notation.ask(expression) + notation.completion(task.work(expression))
         assert text.count("<think>") == 1
 
@@ -118,19 +118,13 @@ def test_a_trace_is_a_prompt_and_its_completion_with_one_think(small):
 def test_segments_and_drills_are_true(small):
     for row in rows(small, "pretrain/train"):
         assert row["ends"] == ("Final Result: " in row["text"])
-        given = "|".join(row["text"][start:stop] for start, stop in row["given"])
+        given, learned = row["text"][: row["given"]], row["text"][row["given"] :]
         if row["source"] == "drill":
-            facts = notation.posed(row["text"])
-            number = int(row["text"].removeprefix("<think>\nStep ").partition(":")[0])
-            assert given == "|".join([f"<think>\nStep {number}: ", *facts])
-            lines = [
-                f"Step {place}: {fact} = {task.work(fact).answer}\n" for place, fact in enumerate(facts, start=number)
-            ]
-            assert row["text"] == f"<think>\n{''.join(lines)}Step {number + len(facts)}: "
-            assert len(facts) == 8
+            assert given.startswith("\nStep ")
+            fact = given.partition(": ")[2].removesuffix(" = ")
+            assert learned == f"{task.work(fact).answer}\nExpression now: "
         if row["source"] == "segment":
-            (head,) = notation.posed(row["text"])
-            assert head in given
+            head = notation.posed(row["text"])
             lines = [line for line in row["text"].split("\n") if line.startswith("Step ") and " = " in line]
             steps = task.work(head).steps[: len(lines)]
             assert 1 <= len(lines) <= 2
@@ -253,8 +247,8 @@ def test_the_facts_are_those_of_the_training_rows(small):
         for step in task.work(row["expression"]).steps
     }
     drills = [row["text"] for row in rows(small, "pretrain/train") if row["source"] == "drill"]
-    steps |= {fact for text in drills for fact in notation.posed(text)}
-    asked = [task.work(notation.posed(row["prompt"])[0]) for row in rows(small, "prompts/train")]
+    steps |= {notation.posed(text) for text in drills}
+    asked = [task.work(notation.posed(row["prompt"])) for row in rows(small, "prompts/train")]
     steps |= {f"{step.left} {step.operator} {step.right}" for working in asked for step in working.steps}
     assert steps < set(facts), "segments and whole traces have others"
 
