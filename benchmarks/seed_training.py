@@ -1,0 +1,114 @@
+"""Row `seed_training`: our stage beside the seed's way of training, at the seed's size, on the same documents.
+
+Both arms have the same tokenizer (BPE of at most 1 000 tokens), AdamW and clipping, and at most 512 tokens in a row.
+"""
+
+import json
+import random
+from pathlib import Path
+from time import process_time
+from typing import Any
+
+import torch
+from transformers import TrainerCallback
+
+from arith_hf import recipe
+from benchmarks import material, seed_program
+from benchmarks.measure import Roof, Row, core_seconds
+from benchmarks.training import Batch, share, useful
+
+# Width, layers and heads of the seed; a gated MLP of 688 has as many weights as a plain one of 1 024. Positions, norms
+# and the reach of attention are those of the recipe of record.
+SIZE = {"hidden_size": 256, "intermediate_size": 688, "num_hidden_layers": 6, "num_attention_heads": 8}
+BLOCKS = 4  # in a batch of ours: about as many useful tokens as 16 padded documents hold
+
+
+def run(folder: Path, quick: bool) -> list[Row]:
+    repeats, blocks, rows = (1, 2, 200) if quick else (3, 12, 3000)
+    torch.manual_seed(0)
+    places = material.make("expression-seed", folder, rows)
+    trainer = material.stage(
+        material.recipe("expression", "pretrain"),
+        places,
+        size="tiny" if quick else "medium",
+        config_overrides=json.dumps({} if quick else overrides()),
+        max_length=seed_program.LONGEST,
+        overlong="drop",
+        optimizer="trainer",
+        per_device_train_batch_size=BLOCKS,
+    )
+    trainer.train_dataset = trainer.train_dataset.shuffle(seed=0).select(range(blocks))
+    epochs = Epochs(trainer, seed_program.TINY if quick else seed_program.SHAPE, repeats)
+    trainer.train()
+    reached = share("seed_share", "seed's size", trainer.model, [epochs.batches] * repeats, epochs.seconds, epochs.roof)
+    return [epochs.row(), reached]
+
+
+def overrides() -> dict[str, Any]:
+    """The recipe of record's fields of the model, at the seed's size."""
+    said = recipe.load(Path(material.recipe("expression", "pretrain"))).get("config_overrides") or "{}"
+    return json.loads(said) | SIZE
+
+
+class Epochs(TrainerCallback):
+    """After each epoch of ours the seed's program reads the same documents; the first epoch warms both up."""
+
+    def __init__(self, trainer: Any, shape: dict[str, int], repeats: int) -> None:
+        self.trainer, self.repeats, self.roof = trainer, repeats, Roof()
+        rows = [trainer.train_dataset[index] for index in range(len(trainer.train_dataset))]
+        self.batches = [trainer.data_collator(rows[start : start + BLOCKS]) for start in range(0, len(rows), BLOCKS)]
+        config = trainer.model.config
+        self.documents = documents(self.batches, config.pad_token_id)
+        self.seed = seed_program.SeedTraining(seed_program.SeedModel(config.vocab_size, config.pad_token_id, **shape))
+        self.started = process_time()
+        self.seconds: list[float] = []
+        self.fixed: list[float] = []
+        self.longest: list[float] = []
+        trainer.add_callback(self)
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.epoch <= 1.5:
+            self.seed.epoch(self.documents[: seed_program.BATCH])
+        else:
+            self.seconds.append(process_time() - self.started)
+            self.fixed.append(core_seconds(lambda: self.seed.epoch(self.documents)))
+            self.longest.append(core_seconds(lambda: self.seed.epoch(self.documents, to_longest=True)))
+        self.roof.probe()
+        control.should_training_stop = len(self.seconds) == self.repeats
+        self.started = process_time()
+
+    def row(self) -> Row:
+        tokens, read = useful(self.batches, self.trainer), sum(map(len, self.documents))
+        places = -(-len(self.documents) // seed_program.BATCH) * seed_program.BATCH * seed_program.LONGEST
+        return Row(
+            "seed_training",
+            "our stage | the seed's way of training, at the seed's size",
+            "useful tokens per core-second",
+            ours=[tokens / seconds for seconds in self.seconds],
+            other=[read / seconds for seconds in self.fixed],
+            wanted=">= 8, reach 10",
+            facts={
+                "documents": len(self.documents),
+                "tokens": tokens,
+                "tokens_other": read,
+                "padding_other": round(1 - read / places, 3),
+                "other_padded_to_longest": round(read / sorted(self.longest)[len(self.longest) // 2], 1),
+                "parameters": sum(weight.numel() for weight in self.trainer.model.parameters()),
+                "parameters_other": sum(weight.numel() for weight in self.seed.model.parameters()),
+            },
+        )
+
+
+def documents(batches: list[Batch], pad: int) -> list[list[int]]:
+    """The documents packed in `batches`, in an order of chance: positions restart at each."""
+    found: list[list[int]] = []
+    for batch in batches:
+        for ids, places in zip(batch["input_ids"].tolist(), batch["position_ids"].tolist(), strict=True):
+            for token, place in zip(ids, places, strict=True):
+                if token == pad:
+                    break
+                if place == 0:
+                    found.append([])
+                found[-1].append(token)
+    random.Random("benchmarks/documents").shuffle(found)
+    return found
