@@ -5,6 +5,7 @@
 #   make sft ARGS='--learning_rate 1e-4'                 with keys that override the recipe's
 #   make evaluate|report|solve|clean MODEL=...
 #   make test | check | setup
+#   make bench                                           our ways beside others, as ratios (benchmarks/README.md)
 
 MODEL ?= expression
 HARDWARE ?= cpu
@@ -31,7 +32,7 @@ export OMP_NUM_THREADS ?= 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help setup pipeline corpus tokenizer $(STAGES) evaluate report solve clean test check lint format
+.PHONY: help setup pipeline corpus tokenizer $(STAGES) evaluate report solve clean test bench check lint format
 
 help:
 	@sed -n 's|^#   |  |p' Makefile
@@ -98,6 +99,9 @@ clean:
 
 test: $(SETUP)
 	$(BIN)/python -m pytest
+
+bench: | $(SETUP)
+	$(BIN)/python -m benchmarks $(ARGS)
 
 check: $(SETUP)
 	$(BIN)/ruff check .

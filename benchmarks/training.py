@@ -6,6 +6,7 @@ reaches at the size of record.
 
 import copy
 from pathlib import Path
+from statistics import median
 from time import process_time
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor
 from transformers import TrainerCallback, get_scheduler
 
 from benchmarks import material
-from benchmarks.measure import Roof, Row, core_seconds, flops_per_token
+from benchmarks.measure import Roof, Row, core_seconds, flops_per_token, rounded
 
 Batch = dict[str, Tensor]
 
@@ -130,25 +131,45 @@ def useful(batches: list[Batch], trainer: Any) -> int:
 def share(name: str, where: str, model: Any, turns: list[list[Batch]], seconds: list[float], roof: Roof) -> Row:
     """The share of the core's matrix rate reached in training: of all that is computed, and of what is of use.
 
-    Computed: all positions of a block, each as if it attended to the whole block, as the PaLM convention has it. Of
-    use: tokens that are no padding, each with the tokens of its document before it (within the window, if any).
+    Computed: all positions of a block, each with every key that the attention kernel computes a score for, masked ones
+    too, as the PaLM convention has it. Of use: tokens that are no padding, each with the tokens of its document up to
+    itself (within the window, if any).
     """
     whole, needed = [], []
     window = getattr(model.config, "sliding_window", None) or torch.inf
+    context = scored(model, turns[0][0])
     for batches, spent in zip(turns, seconds, strict=True):
         places = sum(batch["input_ids"].numel() for batch in batches)
-        block = batches[0]["input_ids"].shape[1]
         kept = [batch["position_ids"][batch["input_ids"] != model.config.pad_token_id] for batch in batches]
         seen = (torch.cat(kept) + 1).clamp(max=window).float()
-        whole.append(100 * places * flops_per_token(model, block) / spent / roof.best)
+        whole.append(100 * places * flops_per_token(model, context) / spent / roof.best)
         needed.append(100 * len(seen) * flops_per_token(model, float(seen.mean())) / spent / roof.best)
     facts = {
-        "of_use": round(sum(needed) / len(needed), 1),
-        "block": block,
-        "mean_context": round(float(seen.mean()), 1),
+        "of_use": rounded(median(needed)),
+        "context": rounded(context),
+        "context_of_use": rounded(float(seen.mean())),
+        "block": turns[0][0]["input_ids"].shape[1],
         "parameters": sum(weight.numel() for weight in model.parameters()),
-        "matmul_gflops": round(roof.best / 1e9, 1),
+        "matmul_gflops": rounded(roof.best / 1e9),
     }
-    return Row(
-        name, f"share of the core's matrix rate in training, {where}", "%", whole, wanted=">= 45, reach 65", facts=facts
-    )
+    what = f"share of the core's matrix rate in training, {where}"
+    return Row(name, what, "%", whole, wanted=">= 45, reach 65", facts=facts)
+
+
+def scored(model: Any, batch: Batch) -> float:
+    """Keys that attention computes a score for, on average over queries: counted in one forward pass, under SDPA."""
+    kernel, counts = torch.nn.functional.scaled_dot_product_attention, [0, 0]
+
+    def count(query: Tensor, key: Tensor, *rest: Any, **options: Any) -> Tensor:
+        queries = query.shape[0] * query.shape[-2]
+        counts[0] += queries
+        counts[1] += queries * key.shape[-2]
+        return kernel(query, key, *rest, **options)
+
+    torch.nn.functional.scaled_dot_product_attention = count
+    try:
+        with torch.no_grad():
+            model(**batch, use_cache=False)
+    finally:
+        torch.nn.functional.scaled_dot_product_attention = kernel
+    return counts[1] / counts[0] if counts[0] else float(batch["input_ids"].shape[1])
