@@ -18,7 +18,7 @@ WHOLE = {"drill_rate": 0, "segment_rate": 0, "num_sft": 0, "num_validation": 0, 
 
 def draw(folder: Path, quick: bool) -> list[Row]:
     """The whole stage with drawing, checking and writing, by the recipe of record's sampler."""
-    repeats, problems = (1, 200) if quick else (3, 6000)
+    repeats, problems = (1, 200) if quick else (3, 4000)
     rates: dict[int, list[float]] = {1: [], 2: []}
     core: list[float] = []
     for _ in range(repeats):

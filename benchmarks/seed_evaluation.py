@@ -4,116 +4,119 @@ The models are not trained, so both arms are made to write exactly as many token
 what models that are right would write. README.md says how the seed's loop is measured without waiting for all of it.
 """
 
+import random
 from bisect import bisect_left
-from itertools import pairwise
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice, pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
 
-from arith_hf import checkpoint, files, notation, recipe, solver, tasks
+from arith_hf import checkpoint, files, notation, solver, tasks
 from arith_hf.model import ArithConfig, ArithForCausalLM
 from benchmarks import material, seed_program
-from benchmarks.measure import Row, core_seconds
+from benchmarks.measure import Row, core_seconds, rounded
 from benchmarks.seed_training import overrides
 
 LENGTHS = (8, 32, 64, 128, 192, 256, 320, 384, 448, 512)  # prefixes whose cost is measured; between them it is straight
-RIGHT = 0.99  # the share of problems answered right that the draft arm is measured at
+BATCH = 64  # problems that the solver answers at once
+WHOLE, WRONG = 1000, 10  # problems of the evaluation that is stood for, and those of them that a draft does not help
 
 
 def run(folder: Path, quick: bool) -> list[Row]:
-    repeats, count = (1, 4) if quick else (3, 96)
+    repeats, drawn, batches = (1, 16, (0,)) if quick else (2, 8 * BATCH, (1, 5))
     torch.manual_seed(0)
-    places = material.make("expression-seed", folder, 200 if quick else 3000)
-    exam = Exam(places, count)
+    places = material.make("expression-seed", folder, 200 if quick else 3000, num_test=2 * drawn)
+    exam = Exam(places, drawn, batches)
     ours = model("tiny" if quick else "medium", exam.tokenizer, {} if quick else overrides())
     shape = seed_program.TINY if quick else seed_program.SHAPE
     theirs = seed_program.SeedModel(len(exam.tokenizer), exam.tokenizer.pad_token_id, **shape).eval()
-    batch_size = recipe.load(Path(material.recipe("expression", "evaluate"))).get("batch_size", 64)
-    wrong = max(1, round((1 - RIGHT) * count))
-    plain, verified, rewritten, loops = ([] for _ in range(4))
-    for _ in range(repeats + 1):  # the first warms up
-        loops.append(loop_seconds(theirs, exam))
-        plain.append(core_seconds(lambda: exam.answer(ours, batch_size)))
-        rewritten.append(core_seconds(lambda: exam.answer(ours, batch_size, wrong)))
+    plain, drafted, loops, count = [], [], [], len(exam.problems)
+    exam.answer(ours, exam.problems[:2])  # warms up
+    for _ in range(repeats):
+        costs = prefix_costs(theirs)
+        loops.append(sum(loop(costs, problem) for problem in exam.problems) / count)
+        plain.append(core_seconds(lambda: exam.answer(ours, exam.problems)) / count)
+        anew = core_seconds(lambda: exam.answer(ours, exam.problems[:WRONG])) / WHOLE
         with agreeing(ours, exam.tokenizer.eos_token_id):
-            verified.append(core_seconds(lambda: exam.answer(ours, batch_size, drafts=True)))
-    middle = sorted(range(count), key=lambda index: len(exam.right[index]))[count // 2]
-    walked = core_seconds(lambda: seed_program.write(theirs, exam.asked[middle], exam.right[middle]))
+            drafted.append(core_seconds(lambda: exam.answer(ours, exam.problems, drafts=True)) / count + anew)
+    middle = sorted(exam.problems, key=lambda problem: len(problem.right))[count // 2]
+    walked = core_seconds(lambda: seed_program.write(theirs, middle.asked, middle.right))
+    tokens = sum(len(problem.right) for problem in exam.problems)
     facts = {
         "problems": count,
-        "tokens": sum(map(len, exam.right)),
-        "tokens_other": sum(map(len, exam.right)),
-        "loop_measured_by_estimated": round(walked / exam.loop(prefix_costs(theirs), middle), 3),
-        "batch_size": batch_size,
+        "tokens": tokens,
+        "tokens_a_problem": rounded(tokens / count),
+        "loop_measured_by_estimated": rounded(walked / loop(costs, middle)),
     }
     shared: dict[str, Any] = {
         "unit": "core-seconds per problem",
-        "other": [seconds / count for seconds in loops[1:]],
+        "other": loops,
         "less_is_better": True,
         "wanted": ">= 50, reach 200",
     }
-    once = (1 - RIGHT) * count / wrong  # of the time that the `wrong` problems took: there may be a whole one too many
-    drafted = [one + two * once for one, two in zip(verified[1:], rewritten[1:], strict=True)]
     return [
         Row(
             "seed_evaluation",
             "solver in batches with a cache | the seed's way: one problem at a time, all of the prefix at each token",
-            ours=[seconds / count for seconds in plain[1:]],
+            ours=plain,
             facts=facts,
             **shared,
         ),
         Row(
             "seed_evaluation_drafts",
-            f"solver with drafts, {100 * RIGHT:.0f} % of them right | the seed's way",
-            ours=[seconds / count for seconds in drafted],
-            facts=facts | {"accuracy": RIGHT, "all_right": round(median(verified[1:]) / count, 5)},
+            f"solver with drafts, of which {100 - 100 * WRONG / WHOLE:.0f} % are right | the seed's way",
+            ours=drafted,
+            facts=facts,
             **shared,
         ),
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A prompt and its right working, as text and as ids; the last id of `right` is the end token."""
+
+    prompt: str
+    working: str
+    asked: list[int]
+    right: list[int]
+
+
 class Exam:
-    """Problems of the test set whose right working fits in the seed's 512 tokens, as ids: `asked` and `right`."""
+    """Some of the batches that the solver makes of the first `drawn` problems that fit in the seed's 512 tokens.
 
-    def __init__(self, places: dict[str, str], count: int) -> None:
+    It puts problems of like length together, so a few problems in one batch would wait for the longest more than those
+    of a whole test set do: `batches` picks some from the batches of a larger set, the longest problems first.
+    """
+
+    def __init__(self, places: dict[str, str], drawn: int, batches: Sequence[int]) -> None:
         self.tokenizer = checkpoint.load_tokenizer(places["tokenizer_name_or_path"])
-        work = tasks.get("expression").work
-        self.prompts: list[str] = []
-        self.workings: list[str] = []
-        self.asked: list[list[int]] = []
-        self.right: list[list[int]] = []
-        for row in files.read_jsonl(Path(places["dataset_name"], "test/nontrivial.jsonl")):
-            prompt = notation.prompt(row["problem"])
-            working = notation.completion(work(row["problem"].removeprefix(notation.HEAD)))
-            asked = self.tokenizer(prompt)["input_ids"]
-            right = [*self.tokenizer(working, add_special_tokens=False)["input_ids"], self.tokenizer.eos_token_id]
-            if len(asked) + len(right) <= seed_program.LONGEST and len(self.prompts) < count:
-                self.prompts.append(prompt)
-                self.workings.append(working)
-                self.asked.append(asked)
-                self.right.append(right)
-        if len(self.prompts) < count:
-            raise ValueError(
-                f"need {count} problems that fit in {seed_program.LONGEST} tokens, got {len(self.prompts)}"
-            )
+        rows = map(self.read, files.read_jsonl(Path(places["dataset_name"], "test/nontrivial.jsonl")))
+        fitting = (row for row in rows if len(row.asked) + len(row.right) <= seed_program.LONGEST)
+        order = sorted(islice(fitting, drawn), key=lambda problem: -len(problem.right))
+        self.problems = [problem for batch in batches for problem in order[batch * BATCH : (batch + 1) * BATCH]]
+        random.Random("benchmarks/exam").shuffle(self.problems)
 
-    def answer(self, ours: Any, batch_size: int, count: int | None = None, drafts: bool = False) -> None:
+    def read(self, row: dict[str, Any]) -> Problem:
+        prompt = notation.prompt(row["problem"])
+        working = notation.completion(tasks.get("expression").work(row["problem"].removeprefix(notation.HEAD)))
+        right = self.tokenizer(working, add_special_tokens=False)["input_ids"]
+        return Problem(prompt, working, self.tokenizer(prompt)["input_ids"], [*right, self.tokenizer.eos_token_id])
+
+    def answer(self, ours: Any, problems: Sequence[Problem], drafts: bool = False) -> None:
         """Our arm: the caps are the right lengths, as if the model ended there."""
         solver.generate(
             ours,
             self.tokenizer,
-            self.prompts[:count],
-            batch_size=batch_size,
-            max_new_tokens=[len(ids) for ids in self.right[:count]],
-            drafts=self.workings[:count] if drafts else None,
+            [problem.prompt for problem in problems],
+            batch_size=BATCH,
+            max_new_tokens=[len(problem.right) for problem in problems],
+            drafts=[problem.working for problem in problems] if drafts else None,
         )
-
-    def loop(self, costs: list[float], index: int) -> float:
-        """Seconds of the seed's loop over one problem: the sum over the prefixes that it computes."""
-        first = len(self.asked[index])
-        return sum(between(costs, length) for length in range(first, first + len(self.right[index])))
 
 
 def model(size: str, model_tokenizer: Any, fields: dict[str, Any]) -> ArithForCausalLM:
@@ -158,6 +161,7 @@ def between(costs: list[float], length: int) -> float:
     return cheap + (dear - cheap) * (length - low) / (high - low)
 
 
-def loop_seconds(theirs: seed_program.SeedModel, exam: Exam) -> float:
-    costs = prefix_costs(theirs)
-    return sum(exam.loop(costs, index) for index in range(len(exam.asked)))
+def loop(costs: list[float], problem: Problem) -> float:
+    """Seconds of the seed's loop over one problem: the sum over the prefixes that it computes."""
+    first = len(problem.asked)
+    return sum(between(costs, length) for length in range(first, first + len(problem.right)))

@@ -24,7 +24,7 @@ BLOCKS = 4  # in a batch of ours: about as many useful tokens as 16 padded docum
 
 
 def run(folder: Path, quick: bool) -> list[Row]:
-    repeats, blocks, rows = (1, 2, 200) if quick else (3, 12, 3000)
+    repeats, blocks, rows = (1, 2, 200) if quick else (2, 10, 3000)
     torch.manual_seed(0)
     places = material.make("expression-seed", folder, rows)
     trainer = material.stage(
