@@ -73,6 +73,10 @@ class EvaluateArguments:
             "help": "Greedy decoding begins from the right working where the model agrees: same result, quicker."
         },
     )
+    stop_at_fault: bool = field(
+        default=False,
+        metadata={"help": "With drafts: what parts from the right working is cut off there, and so counts as wrong."},
+    )
     output_dir: str | None = field(
         default=None, metadata={"help": "Where to write (default: the checkpoint's folder)."}
     )
@@ -84,6 +88,8 @@ class EvaluateArguments:
                 raise ValueError(f"need --{name}, a folder")
         if not self.protocol or not set(self.protocol) <= set(NAMES):
             raise ValueError(f"need protocol among {', '.join(NAMES)}, got {', '.join(self.protocol) or 'none'}")
+        if self.stop_at_fault and not self.drafts:
+            raise ValueError("need drafts: true for stop_at_fault, which looks where a completion parts from its draft")
         for name in ("num_samples", "batch_size", "max_new_tokens"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -224,6 +230,7 @@ def answer(
             seed=solver.to_seed("evaluate", name, own.seed, accelerator.process_index),
             progress=accelerator.is_main_process,
             drafts=[working for _, _, working in mine] if drafted else None,
+            go_on=not (drafted and own.stop_at_fault),
         )
     limit = solver.hard_limit(model.config)
     room = caps
@@ -233,6 +240,7 @@ def answer(
     return gather_object(done), {
         "temperature": protocol.temperature,
         "drafts": drafted,
+        "stop_at_fault": drafted and own.stop_at_fault,
         "max_new_tokens": max(caps),
         "longest_right_completion": max(needed),
         "without_room": sum(need > most for need, most in zip(needed, room, strict=True)),

@@ -98,6 +98,8 @@ def summarize(report: Row) -> str:
             lines += [table_row(f"{key[3:]} {value}", part) for value, part in block.get(key, {}).items()]
         if block["called_error"] is not None:
             lines.append(f"  valid problems answered ERROR: {block['called_error']:.2%}")
+        if block["stop_at_fault"]:
+            lines.append("  cut off at the first fault: only what has every step right counts as right")
         if name == "seed":
             lines.append(
                 f"  the seed document calls 60-80 % good and 80 % or more excellent: {band(block['exact_match'])}"

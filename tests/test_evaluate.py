@@ -173,6 +173,15 @@ def test_drafts_change_the_time_and_nothing_else(run: Callable[..., int], tmp_pa
         assert blocks[0][name] | {"seconds": 0} == blocks[1][name] | {"seconds": 0}
 
 
+def test_what_is_cut_off_at_its_fault_is_wrong(run: Callable[..., int], tmp_path: Path) -> None:
+    assert run("--stop_at_fault", "true") == 0
+    blocks = files.read_json(tmp_path / "out" / "evaluate.json")["protocols"]
+    assert [block["stop_at_fault"] for block in blocks.values()] == [True, False], "sampling goes on"
+    assert blocks["nontrivial"]["exact_match"] == blocks["nontrivial"]["steps_match"] == round(5 / 7, 4)
+    assert blocks["nontrivial"]["unfinished"] == 2
+    assert (tmp_path / "out" / "evaluate.txt").read_text().count("cut off at the first fault") == 1
+
+
 def test_a_corpus_that_lists_no_facts_leaves_the_group_out(run: Callable[..., int], data: Path, tmp_path: Path) -> None:
     signature = files.read_json(data / "manifest.json")["tokenizer_fingerprint"]
     files.write_json(data / "manifest.json", {"tokenizer_fingerprint": signature})
@@ -313,6 +322,7 @@ def unsign(data: Path) -> None:
         (None, ("--max_new_tokens", "-5"), "need max_new_tokens >= 1, got -5"),
         (None, ("--protocol", "hardest"), "need protocol among validation, nontrivial, seed, depth5, "),
         (None, ("--protocol", "hardest"), "operators, harder, got hardest"),
+        (None, ("--stop_at_fault", "true", "--drafts", "false"), "need drafts: true for stop_at_fault"),
         (None, ("--num_sample", "5"), "did you mean `num_samples`?"),
         (None, ("--checkpoint", "checkpoints/tiny/sft"), "run make sft MODEL=tiny"),
         (lambda data: (data / "manifest.json").unlink(), (), "no finished corpus at"),

@@ -111,6 +111,15 @@ def test_right_drafts_cost_one_forward_pass(loaded: tuple, monkeypatch: pytest.M
     ]
 
 
+def test_a_completion_may_stop_where_it_parts_from_its_draft(loaded: tuple) -> None:
+    drafts = [WORKINGS[0], WORKINGS[1].replace("10 - 3 = 7", "10 - 3 = 9"), *WORKINGS[2:]]
+    done = solver.generate(*loaded, PROMPTS, max_new_tokens=200, drafts=drafts, go_on=False)
+    assert [one.answer for one in done] == [RIGHT[0], None, *RIGHT[2:]]
+    assert (done[1].text, done[1].finished) == ("<think>\nStep 1: 10 - 3 = ", False)
+    with pytest.raises(ValueError, match="need drafts"):
+        solver.generate(*loaded, PROMPTS, max_new_tokens=200, go_on=False)
+
+
 def test_drafts_are_for_greedy_decoding(loaded: tuple) -> None:
     assert solver.generate(*loaded, [], max_new_tokens=5, drafts=[]) == []
     for wrong in ({"temperature": 0.8}, {"drafts": WORKINGS[1:]}):
@@ -120,10 +129,10 @@ def test_drafts_are_for_greedy_decoding(loaded: tuple) -> None:
 
 def test_batches_hold_no_more_tokens_than_they_may() -> None:
     rows, caps = [[0] * length for length in (3, 9, 5, 4, 2)], [10, 1000, 10, 90, 90]
-    assert list(solver.batches(rows, caps, 2)) == [[1, 3], [4, 2], [0]], "the longest to go first"
-    assert list(solver.batches(rows, caps, 64, tokens=200)) == [[1], [3, 4], [2, 0]], "one however long it is"
-    assert list(solver.batches(rows, caps, 64, same_length=True)) == [[1], [2], [3], [0], [4]]
-    assert list(solver.batches([], [], 64)) == []
+    assert list(solver.batches(rows, caps, 2, 9999)) == [[1, 3], [4, 2], [0]], "the longest to go first"
+    assert list(solver.batches(rows, caps, 64, 200)) == [[1], [3, 4], [2, 0]], "one however long it is"
+    assert list(solver.batches(rows, caps, 64, 9999, same_length=True)) == [[1], [2], [3], [0], [4]]
+    assert list(solver.batches([], [], 64, 1)) == []
 
 
 def test_order_is_kept_and_nothing_is_a_list_of_nothing(loaded: tuple) -> None:

@@ -192,3 +192,33 @@ def test_a_wrong_answer_and_wrong_lengths_are_faults(rng):
     assert task.judge(expression, steps[:-1], answer).index == len(steps) - 1
     assert task.judge(expression, [*steps, steps[-1]], answer).index == len(steps)
     assert task.judge("5 +", [], 5).reason == "the answer is ERROR, not 5"
+
+
+def test_chains_are_flat_and_of_3_to_8_numbers():
+    drawn = [task.shape(random.Random(f"chain/{index}"), form="chains") for index in range(300)]
+    assert not any("(" in shape for shape in drawn)
+    assert {shape.count("#") for shape in drawn} == {3, 4, 5, 6, 7, 8}
+
+
+def test_half_of_the_numbers_are_negative_and_one_at_least():
+    drawn = [task.shape(random.Random(f"negative/{index}"), form="negatives", max_depth=3) for index in range(300)]
+    assert all("~" in shape and " " in shape for shape in drawn)
+    assert max(task.level(task.fill(shape, random.Random(0))) for shape in drawn) == 3
+    signs = "".join(drawn)
+    assert signs.count("~") / (signs.count("~") + signs.count("#")) == pytest.approx(0.53, abs=0.05)
+    assert all(task.kind(task.fill(shape, random.Random(0))) == "valid" for shape in drawn)
+
+
+def test_operators_are_split_evenly_whatever_the_depth():
+    drawn = [task.shape(random.Random(f"operators/{index}"), form="operators") for index in range(600)]
+    assert {len(task.work(task.fill(shape, random.Random(0))).steps) for shape in drawn} == {9, 10, 11}
+    lefts = [len(task.spread(random.Random(f"split/{index}"), 3)) for index in range(3)]
+    assert lefts == [len("(# + (# + (# + #)))")] * 3, "three operators, however they are split"
+    assert {task.level(task.fill(shape, random.Random(0))) for shape in drawn} >= {4, 5, 6, 7, 8}
+
+
+def test_exact_depth_is_the_seed_sampler_conditioned():
+    for depth in (5, 6, 8):
+        for index in range(20):
+            knobs = task.HARDER[f"depth{depth}"][1]
+            assert task.level(task.pose(random.Random(f"exact/{depth}/{index}"), **knobs)) == depth
