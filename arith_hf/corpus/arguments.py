@@ -38,7 +38,11 @@ class CorpusArguments:
     segment_rate: float = key(0.0, "share of pretraining documents that are a few steps cut from a trace")
     segment_steps: int = key(2, "most steps in a segment")
     drill_rate: float = key(0.0, "share of pretraining documents that are single facts")
-    drill_range: int = key(300, "facts have operands from minus this to this, the small ones more often")
+    drill_range: int = key(100, "facts are those of problems with numbers up to num_range's greatest .. this")
+    single_rate: float = key(0.0, "share of traces that are a problem of one operator, its numbers those of a drill")
+    depth_weights: list[float] | None = field(
+        default=None, metadata={"help": "how often `stratified` draws each depth from min_depth on; default evenly"}
+    )
 
     num_sft: int = key(20_000, "prompt and completion rows")
     num_prompts: int = key(2_000, "prompts for reinforcement")
@@ -88,14 +92,18 @@ class CorpusArguments:
             need(1, name, getattr(self, name))
         if not self.num_pretrain + self.num_sft + self.num_prompts:
             raise ValueError("need rows to make, got num_pretrain 0, num_sft 0 and num_prompts 0")
-        for one, other in (
-            ("invalid_rate", "typed_rate"),
-            ("sft_invalid_rate", "typed_rate"),
+        for names in (
+            ("invalid_rate", "typed_rate", "single_rate"),
+            ("sft_invalid_rate", "typed_rate", "single_rate"),
             ("segment_rate", "drill_rate"),
         ):
-            first, second = getattr(self, one), getattr(self, other)
-            if min(first, second) < 0 or first + second > 1:
-                raise ValueError(f"need 0 <= {one}, {other} and {one} + {other} <= 1, got {first} and {second}")
+            shares = [getattr(self, name) for name in names]
+            if min(shares) < 0 or sum(shares) > 1:
+                said = f"{', '.join(names[:-1])} and {names[-1]}"
+                raise ValueError(f"need {said} of at least 0 and together at most 1, got {shares}")
+        depths = self.max_depth - (self.min_depth or 0) + 1
+        if self.depth_weights is not None and (len(self.depth_weights) != depths or min(self.depth_weights) < 0):
+            raise ValueError(f"need {depths} depth_weights, from min_depth to max_depth, got {self.depth_weights}")
 
     def check_ranges(self) -> None:
         for least, greatest in (("min_depth", "max_depth"), ("prompts_min_depth", "prompts_max_depth")):

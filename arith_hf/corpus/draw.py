@@ -20,7 +20,6 @@ from arith_hf.tasks.base import Step
 # salt makes every test set that was ever measured another one.
 SALT = "arith-hf split 2375: "
 SHAPES, FILLS = 200, 100  # draws of a shape, and of numbers for each, before a split is taken to hold no such problem
-DRILL_CORE = 20  # operands up to this are drawn most
 
 Row = dict[str, Any]
 
@@ -42,7 +41,9 @@ def pose(rng: random.Random, split: str, recipe: CorpusArguments, invalid: bool 
     task = tasks.get(recipe.task)
     wanted = "invalid" if invalid else "valid"
     num_range = knobs.pop("num_range", recipe.num_range)
-    knobs = {"sampler": recipe.sampler, "min_depth": recipe.min_depth, "max_depth": recipe.max_depth, **knobs}
+    if "sampler" not in knobs:
+        knobs = {"sampler": recipe.sampler, "depth_weights": recipe.depth_weights, **knobs}
+    knobs = {"min_depth": recipe.min_depth, "max_depth": recipe.max_depth, **knobs}
     for _ in range(SHAPES):
         shape = task.shape(rng, invalid=invalid, **knobs)
         for _ in range(FILLS):
@@ -56,11 +57,16 @@ def pose(rng: random.Random, split: str, recipe: CorpusArguments, invalid: bool 
 
 
 def pose_mixed(rng: random.Random, split: str, recipe: CorpusArguments, invalid_rate: float) -> str:
-    """A training problem: malformed or typed with the recipe's shares, else of its sampler."""
+    """A training problem: malformed, typed or of one large operation with the recipe's shares, else of its sampler."""
     share = rng.random()
-    invalid = share < invalid_rate
-    typed = not invalid and share < invalid_rate + recipe.typed_rate
-    return pose(rng, split, recipe, invalid=invalid, typed=typed)
+    if share < invalid_rate:
+        return pose(rng, split, recipe, invalid=True, typed=rng.random() < 0.5)
+    if share < invalid_rate + recipe.typed_rate:
+        return pose(rng, split, recipe, typed=True)
+    if share < invalid_rate + recipe.typed_rate + recipe.single_rate:
+        step = fact(rng, split, recipe)
+        return f"{step.left} {step.operator} {step.right}"
+    return pose(rng, split, recipe)
 
 
 def describe(expression: str, split: str, recipe: CorpusArguments) -> Row:
@@ -144,24 +150,17 @@ def drill(rng: random.Random, split: str, recipe: CorpusArguments) -> tuple[str,
 
 
 def fact(rng: random.Random, split: str, recipe: CorpusArguments) -> Step:
-    """One step whose problem is in the split."""
+    """One step whose problem is in the split, as workings with numbers up to some bound have them.
+
+    The bound lies between num_range's and drill_range, its logarithm drawn evenly.
+    """
+    least, greatest = recipe.num_range
     for _ in range(SHAPES * FILLS):
-        left, right = operand(rng, recipe.drill_range), operand(rng, recipe.drill_range)
-        (step,) = tasks.get(recipe.task).work(f"{left} {rng.choice('+-')} {right}").steps
+        bound = round(greatest * (max(greatest, recipe.drill_range) / greatest) ** rng.random())
+        step = tasks.get(recipe.task).fact(rng, (least, bound), recipe.max_depth)
         if split_of(f"{step.left} {step.operator} {step.right}") == split:
             return step
-    raise ValueError(f"found no fact in the {split} split with drill_range {recipe.drill_range}: widen it")
-
-
-def operand(rng: random.Random, greatest: int) -> int:
-    """Evenly from [-bound, bound], the logarithm of the bound evenly between those of DRILL_CORE and `greatest`.
-
-    In traces of depth 4 over 1..20, 75 % of operands are at most 17 and 99 % at most 45 (99 % at most 300 at depth 6
-    over 1..99); with `greatest` 300 this gives 30 % and 62 %, and 9 % above 135.
-    """
-    core = min(DRILL_CORE, greatest)
-    bound = round(core * (greatest / core) ** rng.random())
-    return rng.randint(-bound, bound)
+    raise ValueError(f"found no fact in the {split} split with numbers {least} to {recipe.drill_range}: widen them")
 
 
 # Files

@@ -16,7 +16,7 @@ from arith_hf.tasks.grammar import UnknownCharacter, bracketed, parse, tidy, wit
 
 __all__ = [  # what every task has
     "HARDER", "SAMPLERS", "UnknownCharacter",
-    "fill", "judge", "kind", "level", "normalise", "pose", "shape", "tidy", "work",
+    "fact", "fill", "judge", "kind", "level", "normalise", "pose", "shape", "tidy", "work",
 ]  # fmt: skip
 
 SAMPLERS = ("seed", "stratified")
@@ -132,61 +132,88 @@ def shape(
     invalid: bool = False,
     typed: bool = False,
     form: str | None = None,
+    depth_weights: Sequence[float] | None = None,
 ) -> str:
     """A shape whose depth is in [min_depth, max_depth]; `invalid`, `typed` ones and FORMS follow their own rules.
 
-    `seed` stops at any node with probability STOP; `stratified` draws the depth evenly. `invalid` corrupts such a
+    `seed` stops at any node with probability STOP; `stratified` draws the depth first, evenly or by `depth_weights`,
+    and then such a tree of exactly that depth. `invalid` corrupts such a
     shape (almost always into a malformed one: check with `kind`), `typed` is a form that people type.
     """
     if invalid:
-        return corrupted(rng, shape(rng, sampler=sampler, min_depth=min_depth, max_depth=max_depth))
+        depths = {"min_depth": min_depth, "max_depth": max_depth, "depth_weights": depth_weights}
+        whole = padded(rng, max_depth) if typed else shape(rng, sampler=sampler, **depths)  # type: ignore[arg-type]
+        return corrupted(rng, whole)
+    if typed:
+        form = rng.choice(TYPED)
     if form:
         return FORMS[form](rng, max_depth)
-    if typed:
-        return rng.choice((typed_number, typed_chain, typed_negative, typed_group))(rng)
     if sampler == "stratified":
-        return without_root(grown(rng, rng.randint(min_depth, max_depth)))
+        (min_depth,) = (max_depth,) = rng.choices(range(min_depth, max_depth + 1), depth_weights)
     while True:
-        drawn = without_root(stopped(rng, max_depth))
-        if min_depth == 0 or level(drawn.replace("#", "1")) >= min_depth:
-            return drawn
+        drawn, depth = stopped(rng, max_depth)
+        if depth >= min_depth:
+            return without_root(drawn)
 
 
-def stopped(rng: random.Random, depth: int) -> str:
-    """The seed document's tree: a number at the depth's end, or with probability STOP before it."""
-    if depth == 0 or rng.random() < STOP:
-        return "#"
-    return f"({stopped(rng, depth - 1)} {rng.choice('+-')} {stopped(rng, depth - 1)})"
+def stopped(rng: random.Random, most: int) -> tuple[str, int]:
+    """The seed document's tree and its depth: a number at depth `most`, or with probability STOP before it."""
+    if most == 0 or rng.random() < STOP:
+        return "#", 0
+    (left, one), operator, (right, other) = stopped(rng, most - 1), rng.choice("+-"), stopped(rng, most - 1)
+    return f"({left} {operator} {right})", 1 + max(one, other)
 
 
-def grown(rng: random.Random, depth: int) -> str:
-    """A tree of exactly this depth: one side reaches it, the other has any smaller depth evenly."""
-    if depth == 0:
-        return "#"
-    sides = [grown(rng, depth - 1), grown(rng, rng.randrange(depth))]
-    rng.shuffle(sides)
-    return f"({sides[0]} {rng.choice('+-')} {sides[1]})"
+def fact(rng: random.Random, num_range: tuple[int, int] = (1, 20), max_depth: int = 4) -> Step:
+    """A step as the workings of the seed sampler have them: each operand is the value of a subtree.
+
+    A node has 2 (1 - STOP) operators below it on average, so that much more often the operands are one level lower.
+    """
+    depths = range(max_depth)
+    (depth,) = rng.choices(depths, [(2 * (1 - STOP)) ** (max_depth - 1 - depth) for depth in depths])
+    left, operator, right = value(rng, depth, num_range), rng.choice("+-"), value(rng, depth, num_range)
+    result = calculate(left, operator, right)
+    return Step(left, operator, right, result, str(result))
+
+
+def value(rng: random.Random, most: int, num_range: tuple[int, int]) -> int:
+    """What a tree of `stopped` is worth, without writing it."""
+    if most == 0 or rng.random() < STOP:
+        return rng.randint(*num_range)
+    return calculate(value(rng, most - 1, num_range), rng.choice("+-"), value(rng, most - 1, num_range))
 
 
 def chained(rng: random.Random, terms: Sequence[str]) -> str:
     return terms[0] + "".join(f" {rng.choice('+-')} {term}" for term in terms[1:])
 
 
-def typed_number(rng: random.Random) -> str:
+# Forms: what people type, and what is harder than what is trained on
+
+
+def numbers(rng: random.Random, max_depth: int) -> str:
     return rng.choice(("#", "~", "(#)", "(~)", "((#))"))
 
 
-def typed_chain(rng: random.Random) -> str:
-    return chained(rng, "#" * rng.randint(3, 7))
+def chains(rng: random.Random, max_depth: int) -> str:
+    return chained(rng, "#" * rng.randint(3, 8))
 
 
-def typed_negative(rng: random.Random) -> str:
+def signed(rng: random.Random, max_depth: int) -> str:
+    """A short chain with negative numbers, some of them in parentheses."""
     terms = [rng.choice(("#", "~", "(~)")) for _ in range(rng.randint(2, 4))]
     terms[rng.randrange(len(terms))] = rng.choice(("~", "(~)"))
     return chained(rng, terms)
 
 
-def typed_group(rng: random.Random) -> str:
+def negatives(rng: random.Random, max_depth: int) -> str:
+    """A shape of the seed sampler with an operator, each number negative with probability 0.5, one at least."""
+    while True:
+        drawn = shape(rng, sampler="seed", min_depth=1, max_depth=max_depth)
+        if "~" in (signs := re.sub("#", lambda _: rng.choice("#~"), drawn)):
+            return signs
+
+
+def groups(rng: random.Random, max_depth: int) -> str:
     """Parentheses that nothing needs: around the whole, or around one term."""
     group = "(" + chained(rng, "#" * rng.randint(1, 3)) + ")"
     if rng.random() < 0.3:
@@ -196,16 +223,28 @@ def typed_group(rng: random.Random) -> str:
     return chained(rng, terms)
 
 
-def chains(rng: random.Random, max_depth: int) -> str:
-    return chained(rng, "#" * rng.randint(3, 8))
+def padded(rng: random.Random, max_depth: int) -> str:
+    """A shape of the seed sampler with spare parentheses anywhere: longer and more nested than deep.
+
+    So neither tells a malformed problem from a good one.
+    """
+    drawn, _ = stopped(rng, max_depth)
+    for _ in range(rng.randint(1, 3)):
+        place = rng.choice([match.start() for match in re.finditer(r"[(#]", drawn)])
+        end = place + 1 if drawn[place] == "#" else closing(drawn, place) + 1
+        spare = rng.randint(1, 3)
+        drawn = drawn[:place] + "(" * spare + drawn[place:end] + ")" * spare + drawn[end:]
+    return drawn
 
 
-def negatives(rng: random.Random, max_depth: int) -> str:
-    """A shape of the seed sampler with an operator, each number negative with probability 0.5, one at least."""
-    while True:
-        drawn = shape(rng, sampler="seed", min_depth=1, max_depth=max_depth)
-        if "~" in (signed := re.sub("#", lambda _: rng.choice("#~"), drawn)):
-            return signed
+def closing(text: str, start: int) -> int:
+    """The place of the parenthesis that closes the one at `start`."""
+    depth = 0
+    for place in range(start, len(text)):
+        depth += (text[place] == "(") - (text[place] == ")")
+        if depth == 0:
+            return place
+    raise AssertionError(f"{text} does not close the parenthesis at {start}")
 
 
 def operators(rng: random.Random, max_depth: int) -> str:
@@ -220,7 +259,8 @@ def spread(rng: random.Random, count: int) -> str:
     return f"({spread(rng, left)} {rng.choice('+-')} {spread(rng, count - 1 - left)})"
 
 
-FORMS = {"chains": chains, "negatives": negatives, "operators": operators}
+FORMS = {form.__name__: form for form in (numbers, chains, signed, negatives, groups, padded, operators)}
+TYPED = ("numbers", "chains", "signed", "negatives", "groups", "padded")
 CORRUPTIONS = ("no right operand", "no left operand", "++", "--", "no closing", "no opening", "soup")
 
 
@@ -229,16 +269,16 @@ def corrupted(rng: random.Random, shape: str) -> str:
     corruption = rng.choice(CORRUPTIONS)
     if corruption == "soup":
         return " ".join(rng.choice("##+-()") for _ in range(rng.randint(2, 8)))
-    if shape == "#":
-        shape = f"# {rng.choice('+-')} #"
+    if " " not in shape:  # a number, perhaps in parentheses
+        shape = f"{shape} {rng.choice('+-')} #"
     if corruption in ("no closing", "no opening"):
         mark = ")" if corruption == "no closing" else "("
         return replaced(rng, rf"[{mark}]", "", shape if mark in shape else f"({shape})")
     if corruption in ("++", "--"):
         return replaced(rng, r"[+-]", corruption, shape)
     if corruption == "no right operand":
-        return replaced(rng, r"(?<=[+-]) #", "", shape)
-    return replaced(rng, r"# (?=[+-])", "", shape)
+        return replaced(rng, r"(?<=[+-]) #" if re.search(r"[+-] #", shape) else r" #|#", "", shape)
+    return replaced(rng, r"# (?=[+-])" if re.search(r"# [+-]", shape) else r"#", "", shape)
 
 
 def replaced(rng: random.Random, pattern: str, by: str, text: str) -> str:

@@ -33,18 +33,34 @@ def test_posed_problems_are_in_the_split(split, knobs):
         assert task.kind(expression) == ("invalid" if "invalid" in knobs else "valid")
 
 
-def test_facts_cover_the_range_and_favour_what_traces_meet():
-    recipe = CorpusArguments(drill_range=300)
+def test_facts_are_those_of_workings_with_numbers_up_to_a_bound():
+    recipe = CorpusArguments(drill_range=100)
     facts = [draw.fact(random.Random(f"fact/{index}"), "train", recipe) for index in range(4000)]
     operands = [abs(operand) for fact in facts for operand in (fact.left, fact.right)]
-    assert 280 < max(operands) <= 300
-    assert sum(operand <= 20 for operand in operands) / 8000 == pytest.approx(0.36, abs=0.04)
-    assert sum(operand > 100 for operand in operands) / 8000 == pytest.approx(0.16, abs=0.04)
+    assert sum(operand <= 20 for operand in operands) / 8000 == pytest.approx(0.48, abs=0.05)
+    assert sum(operand > 100 for operand in operands) / 8000 == pytest.approx(0.04, abs=0.02)
     assert {fact.operator for fact in facts} == {"+", "-"}
     assert any(fact.left < 0 for fact in facts)
     assert any(fact.right < 0 for fact in facts)
 
 
 def test_a_split_without_facts_is_an_error():
-    with pytest.raises(ValueError, match="found no fact in the empty split with drill_range 1: widen it"):
+    with pytest.raises(ValueError, match="found no fact in the empty split with numbers 1 to 1: widen them"):
         draw.fact(random.Random(0), "empty", CorpusArguments(drill_range=1))
+
+
+def test_depths_are_drawn_by_their_weights():
+    recipe = CorpusArguments(depth_weights=[1, 0, 0, 3], typed_rate=0)
+    drawn = [draw.pose_mixed(random.Random(f"weights/{index}"), "train", recipe, 0.0) for index in range(400)]
+    levels = Counter(task.level(expression) for expression in drawn)
+    assert set(levels) == {1, 4}
+    assert levels[4] / 400 == pytest.approx(0.75, abs=0.08)
+
+
+def test_single_operations_have_the_numbers_of_drills():
+    recipe = CorpusArguments(single_rate=1, typed_rate=0, invalid_rate=0, drill_range=1000)
+    drawn = [draw.pose_mixed(random.Random(f"single/{index}"), "train", recipe, 0.0) for index in range(200)]
+    workings = [task.work(expression) for expression in drawn]
+    assert all(len(working.steps) == 1 for working in workings)
+    assert max(abs(working.steps[0].left) for working in workings) > 300
+    assert all(draw.split_of(expression) == "train" for expression in drawn)

@@ -133,7 +133,7 @@ def test_typed_forms_hold_what_people_type():
     rng = random.Random("typed")
     posed = [task.pose(rng, typed=True) for _ in range(2000)]
     for look in (
-        r"\d+( [+-] \d+){2,6}",  # a chain
+        r"\d+( [+-] \d+){2,7}",  # a chain
         r"-\d+ [+-] \d+",  # a sign in front
         r"\d+ - \(-\d+\)",
         r"\d+ - -\d+",
@@ -142,7 +142,22 @@ def test_typed_forms_hold_what_people_type():
         r"-?\d+",
     ):
         assert any(re.fullmatch(look, text) for text in posed), look
-    assert max(text.count(" + ") + text.count(" - ") for text in posed) == 6
+    flat = [text for text in posed if "(" not in text]
+    assert max(text.count(" + ") + text.count(" - ") for text in flat) == 7
+    assert max(task.level(text) for text in posed if text not in flat) <= 4
+
+
+def test_padded_problems_are_nested_deeper_than_deep():
+    rng = random.Random("padded")
+    drawn = [task.fill(task.shape(rng, form="padded"), rng) for _ in range(300)]
+    assert all(task.kind(text) == "valid" and task.level(text) <= 4 for text in drawn)
+    assert any("((((((" in text for text in drawn)
+    assert all(task.tidy(text) == text != task.normalise(text) for text in drawn)
+
+
+@given(seeds)
+def test_padded_problems_can_be_malformed_too(rng):
+    assert task.kind(task.pose(rng, invalid=True, typed=True)) == "invalid"
 
 
 def test_the_same_generator_poses_the_same_problem():
