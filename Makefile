@@ -4,13 +4,13 @@
 #   make corpus|tokenizer|pretrain|sft|lora|grpo MODEL=...   that stage and what it needs
 #   make sft ARGS='--learning_rate 1e-4'                 with keys that override the recipe's
 #   make speedrun [SEEDS=3] [ARGS='--note "what changed"']     core-seconds to 90, 99 and 99.9 %, and a row for the board
+#   make ablations [SEEDS=3] [ARGS='--seconds 120']     what each part of the recipe is worth, at equal core-seconds
 #   make evaluate|report|solve|clean MODEL=...
 #   make test | check | setup
 #   make bench                                           our ways beside others, as ratios (benchmarks/README.md)
 
 MODEL ?= expression
 HARDWARE ?= cpu
-SEEDS ?= 1
 PYTHON ?= python3
 BIN := .venv/bin
 R := recipes/$(MODEL)
@@ -34,7 +34,7 @@ export OMP_NUM_THREADS ?= 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help setup pipeline corpus tokenizer $(STAGES) evaluate report speedrun solve clean test bench check lint format
+.PHONY: help setup pipeline corpus tokenizer $(STAGES) evaluate report speedrun ablations solve clean test bench check lint format
 
 help:
 	@sed -n 's|^#   |  |p' Makefile
@@ -93,7 +93,10 @@ pipeline:
 
 # Measured beside the pipeline, in folders of their own: checkpoints/M/speedrun and checkpoints/M/ablations.
 speedrun: $(C)/tokenizer/metrics.json
-	@$(LAUNCH:arith_hf=benchmarks.speedrun) --config $(R)/pretrain.yaml --seeds $(SEEDS) $(ARGS)
+	@$(LAUNCH:arith_hf=benchmarks.speedrun) --config $(R)/pretrain.yaml --seeds $(or $(SEEDS),1) $(ARGS)
+
+ablations: | $(SETUP)
+	@$(LAUNCH:arith_hf=benchmarks.ablations) --config $(R)/pretrain.yaml --seeds $(or $(SEEDS),3) $(ARGS)
 
 solve: | $(SETUP)
 	@$(BIN)/arith-hf solve --checkpoint $(C)/$(lastword $(HAS))

@@ -9,7 +9,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -90,10 +90,13 @@ def mean_context(trainer: Trainer) -> float:
     return float(seen.clamp(max=config.sliding_window or seen.max()).float().mean())
 
 
-def prepare(argv: Sequence[str], **more: Any) -> tuple[Trainer, stage.Run, dict[str, float]]:
-    """The pretraining stage, ready and alone, and what its preparation took."""
+def prepare(argv: Sequence[str], fresh: bool = True, **more: Any) -> tuple[Trainer, stage.Run, dict[str, float]]:
+    """The pretraining stage, ready and alone, and what its preparation took.
+
+    `fresh`: tokenized rows of an earlier run are not found again, so that preparing costs what it costs.
+    """
     core, wall = spent()
-    with redirect_stdout(sys.stderr), afresh():
+    with redirect_stdout(sys.stderr), uncached() if fresh else nullcontext():
         trainer, run = pretrain.prepare([*argv, *said(**ALONE, **more)])
     trainer.args.include_num_input_tokens_seen = "non_padding"  # the command line of transformers takes true or false
     now = spent()
@@ -101,8 +104,7 @@ def prepare(argv: Sequence[str], **more: Any) -> tuple[Trainer, stage.Run, dict[
 
 
 @contextmanager
-def afresh() -> Iterator[None]:
-    """Tokenized rows of an earlier run are not found again, so that preparing costs what it costs."""
+def uncached() -> Iterator[None]:
     was = datasets.is_caching_enabled()
     datasets.disable_caching()
     try:

@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not own.only_table:
         exam = clock.Exam(understood(rest)[0].dataset_name)
         for seed in range(own.seeds):
-            done = finished(folder / f"seed-{seed}", identity(rest))
+            done = finished(folder / f"seed-{seed}" / RESULT, identity(rest))
             result = done or run([*rest, "--seed", str(seed)], folder / f"seed-{seed}", exam, own.every)
             print(f"seed {seed}: {'kept' if done else 'done'}, {result['exact_match']:.2%}", file=sys.stderr)
     runs = of_one_recipe(folder)
@@ -77,18 +77,22 @@ def understood(rest: Sequence[str]) -> tuple[Any, ...]:
 
 
 def identity(rest: Sequence[str]) -> Run:
-    """All that decides what a seed's run will be, but for the code; as JSON gives it back."""
-    instances = understood(rest)
-    said = recipe.explicit(instances, rest, "pretrain")
+    """All that decides what a seed's run will be, but for the code."""
+    own = understood(rest)[0]
+    data = stage.data_proof(own.dataset_name)["sha256"]
+    tokenizer = files.sha256(Path(own.tokenizer_name_or_path, "tokenizer.json"))
+    return {"recipe": keys_of(rest), "data": data, "tokenizer": tokenizer}
+
+
+def keys_of(rest: Sequence[str]) -> Run:
+    """The keys that can change what is learned, with what they were said to be, as JSON gives them back."""
+    said = recipe.explicit(understood(rest), rest, "pretrain")
     kept = {key: value for key, value in said.items() if key not in stage.HARMLESS and not key.startswith(OFF)}
-    data = stage.data_proof(instances[0].dataset_name)["sha256"]
-    tokenizer = files.sha256(Path(instances[0].tokenizer_name_or_path, "tokenizer.json"))
-    return json.loads(json.dumps({"recipe": kept, "data": data, "tokenizer": tokenizer}))
+    return json.loads(json.dumps(kept))
 
 
-def finished(folder: Path, same: Run) -> Run | None:
-    """The result of a run of the same recipe, data and tokenizer."""
-    path = folder / RESULT
+def finished(path: Path, same: Run) -> Run | None:
+    """The result at `path`, if it is of a run with the same identity."""
     result = files.read_json(path) if path.is_file() else None
     return result if result and result["identity"] == same else None
 
