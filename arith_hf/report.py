@@ -11,8 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from arith_hf import files
+from arith_hf import files, tasks
 
+HARDER = tasks.get("expression").HARDER
 STAGES = ("pretrain", "sft", "lora", "grpo")  # in the order in which they are made
 
 
@@ -46,45 +47,87 @@ def row(stage: Path) -> dict[str, Any]:
     """The numbers of one stage: cost from metrics.json, scores from evaluate.json."""
     trained = files.read_json(stage / "metrics.json") if (stage / "metrics.json").is_file() else {}
     measured = files.read_json(stage / "evaluate.json")
-    keys = ("n", "exact_match", "exact_match_interval", "parse_rate", "mean_tokens")
     return {
         "stage": stage.name,
         "parameters": measured["parameters"],
         "minutes": round(trained["seconds"] / 60, 1) if "seconds" in trained else None,
         "core_minutes": round(trained["cpu_seconds"] / 60, 1) if "cpu_seconds" in trained else None,
-        "scores": {
-            name: {key: block[key] for key in keys} | invalid(block) for name, block in measured["protocols"].items()
-        },
+        "scores": {name: score(block) for name, block in measured["protocols"].items()},
         "command": measured["command"],
     }
 
 
-def invalid(block: dict[str, Any]) -> dict[str, Any]:
-    """The share of malformed problems answered ERROR, where a protocol has such problems."""
-    kind = block["by_kind"].get("invalid")
-    return {"invalid": kind["exact_match"], "invalid_n": kind["n"]} if kind else {}
+def score(block: dict[str, Any]) -> dict[str, Any]:
+    """The numbers of one protocol; `invalid` is the share of malformed problems answered ERROR, where it has such."""
+    keys = ("n", "exact_match", "exact_match_interval", "parse_rate", "mean_tokens")
+    found = {key: block[key] for key in keys}
+    found |= {key: block[key] for key in ("steps_match", "called_error") if block.get(key) is not None}
+    if invalid := block["by_kind"].get("invalid"):
+        found |= {"invalid": invalid["exact_match"], "invalid_n": invalid["n"]}
+    if unseen := block.get("by_unseen", {}).get("some"):
+        found["unseen"] = {key: unseen[key] for key in ("n", "exact_match", "exact_match_interval")}
+    return found
 
 
-def cells(rows: list[dict[str, Any]]) -> list[list[str]]:
-    """Header and rows of the table, as text."""
-    protocols = list(dict.fromkeys(name for row in rows for name in row["scores"]))
-    header = ["stage", "minutes"] + [title for name in protocols for title in (f"{name} (95 %)", "parsed")]
-    has_invalid = any("invalid" in score for row in rows for score in row["scores"].values())
-    table = [header + ["invalid"] * has_invalid]
+def stages_table(rows: list[dict[str, Any]]) -> list[list[str]]:
+    """Header and rows, as text: a line a stage, with all but the harder sets."""
+    protocols = [name for name in protocols_of(rows) if name not in HARDER]
+    kinds = {"invalid": "invalid", "called_error": "called ERROR"}
+    kinds = {key: title for key, title in kinds.items() if any(key in one for row in rows for one in all_scores(row))}
+    titles = [title for name in protocols for title in (f"{name} (95 %)", "every step", "parsed")]
+    table = [["stage", "minutes", *titles, *kinds.values()]]
     for one in rows:
         line = [one["stage"], "" if one["minutes"] is None else str(one["minutes"])]
         for name in protocols:
             line += score_cells(one["scores"].get(name))
-        shares = [score["invalid"] for score in one["scores"].values() if "invalid" in score]
-        table.append(line + [f"{share:.1%}" for share in shares[:1] or [0.0] * has_invalid])
+        for key in kinds:
+            shares = [score[key] for score in all_scores(one) if key in score]
+            line.append(percent(shares[0]) if shares else "")
+        table.append(line)
     return table
+
+
+def harder_table(rows: list[dict[str, Any]]) -> list[list[str]]:
+    """Header and rows, as text: a line a harder set, and one for problems with facts never trained on; [] if none."""
+    lines = []
+    for name in protocols_of(rows):
+        scores = [one["scores"].get(name, {}) for one in rows]
+        unseen = [score.get("unseen", {}) for score in scores]
+        lines += [[name, *map(interval, scores)]] if name in HARDER else []
+        lines += [[f"{name}, unseen facts", *map(interval, unseen)]] if any(unseen) else []
+    return [["exact match (95 %)", *(one["stage"] for one in rows)], *lines] if lines else []
+
+
+def protocols_of(rows: list[dict[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(name for row in rows for name in row["scores"]))
+
+
+def all_scores(row: dict[str, Any]) -> list[dict[str, Any]]:
+    return list(row["scores"].values())
 
 
 def score_cells(score: dict[str, Any] | None) -> list[str]:
     if score is None:
-        return ["", ""]
+        return ["", "", ""]
+    return [interval(score), percent(score.get("steps_match")), percent(score["parse_rate"])]
+
+
+def interval(score: dict[str, Any]) -> str:
+    if not score:
+        return ""
     low, high = score["exact_match_interval"]
-    return [f"{score['exact_match']:.1%} ({low:.1%} to {high:.1%})", f"{score['parse_rate']:.1%}"]
+    return f"{percent(score['exact_match'])} ({percent(low)} to {percent(high)})"
+
+
+def percent(share: float | None) -> str:
+    """With a second decimal where the first would hide that some are wrong.
+
+    >>> percent(0.5), percent(0.9987), percent(1.0), percent(0.0004)
+    ('50.0%', '99.87%', '100.0%', '0.04%')
+    """
+    if share is None:
+        return ""
+    return f"{share:.2%}" if 0 < share < 0.01 or 0.99 < share < 1 else f"{share:.1%}"
 
 
 def footnote(rows: list[dict[str, Any]]) -> str:
@@ -94,21 +137,32 @@ def footnote(rows: list[dict[str, Any]]) -> str:
     return (
         f"{rows[0]['parameters']:,} parameters; exact match with Wilson intervals, {counts}; one seed. nontrivial: "
         "greedy, no repeats, at least one operator; seed: the document's sampler at temperature 0.8, "
-        "a third bare numbers; the two do not compare. invalid: malformed problems answered ERROR."
+        "a third bare numbers; the two do not compare. every step: every line of the working right too. invalid: "
+        "malformed problems answered ERROR; called ERROR: valid ones. unseen facts: problems whose right working has a "
+        "single fact that no training row has."
     )
 
 
 def as_text(rows: list[dict[str, Any]]) -> str:
-    table = cells(rows)
+    return "\n".join([*aligned(stages_table(rows)), *aligned(harder_table(rows)), footnote(rows)])
+
+
+def aligned(table: list[list[str]]) -> list[str]:
+    if not table:
+        return []
     widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in table]
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], "", footnote(rows)])
+    return [lines[0], "-" * len(lines[0]), *lines[1:], ""]
 
 
 def as_markdown(rows: list[dict[str, Any]]) -> str:
-    header, *body = cells(rows)
-    lines = [header, ["---"] * len(header), *body]
-    return "\n".join(["| " + " | ".join(line) + " |" for line in lines] + ["", footnote(rows)])
+    tables = [table for table in (stages_table(rows), harder_table(rows)) if table]
+    return "\n".join([line for table in tables for line in marked_down(table)] + [footnote(rows)])
+
+
+def marked_down(table: list[list[str]]) -> list[str]:
+    header, *body = table
+    return ["| " + " | ".join(line) + " |" for line in [header, ["---"] * len(header), *body]] + [""]
 
 
 def as_json(rows: list[dict[str, Any]]) -> str:

@@ -116,7 +116,7 @@ def summarize(report: Row) -> str:
 def table_row(label: str, block: Row) -> str:
     low, high = block["exact_match_interval"]
     return (
-        f"  {label:<14} exact {block['exact_match']:7.2%} [{low:.1%}, {high:.1%}]"
+        f"  {label:<14} exact {block['exact_match']:7.2%} [{low:.2%}, {high:.2%}]"
         f"  every step {block['steps_match']:7.2%}  parsed {block['parse_rate']:7.2%}"
         f"  {block['mean_tokens']:6.1f} tokens  n {block['n']}"
     )
