@@ -13,7 +13,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -61,20 +63,29 @@ def main(argv: Sequence[str] | None = None) -> dict[str, object]:
         "seconds": round(time.perf_counter() - started, 1),
         "quick": said.quick,
     }
-    Console(width=160).print(table(rows))
+    Console(width=180).print(table(rows))
     print(json.dumps(report))
     return report
 
 
 def table(rows: Sequence[Row]) -> Table:
-    """One line for each row; the spread is of the ratio where there is one, from the least to the greatest repeat."""
-    made = Table("row", "ours | other, unit", "ours", "other", "ratio", "spread", "n", "wanted")
+    """One line for each row, as Markdown; the spread is of the ratio where there is one, from least to greatest."""
+    made = Table("row", "ours / other", "unit", "ours", "other", "ratio", "spread", "n", "wanted", box=box.MARKDOWN)
     for row in rows:
         block = row.to_json()
         low, high = block.get("ratio_spread", block["ours_spread"])
-        figures = (block["ours"], block.get("other", ""), block.get("ratio", ""), f"{low} - {high}", block["n"])
-        made.add_row(row.name, f"{row.what}: {row.unit}", *map(str, figures), row.wanted)
+        figures = [shown(block.get(name, "")) for name in ("ours", "other", "ratio")]
+        made.add_row(
+            row.name, row.what, row.unit, *figures, f"{shown(low)} - {shown(high)}", str(block["n"]), row.wanted
+        )
+    for column in made.columns:
+        column.no_wrap = True
     return made
+
+
+def shown(value: Any) -> str:
+    """Four significant digits without an exponent."""
+    return f"{value:,.0f}" if isinstance(value, float) and value >= 1000 else str(value)
 
 
 if __name__ == "__main__":

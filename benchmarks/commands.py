@@ -30,8 +30,8 @@ def draw(folder: Path, quick: bool) -> list[Row]:
     return [
         Row(
             "corpus",
-            "corpus stage on 2 processes | on 1",
-            "problems with working per second of wall time",
+            "corpus stage, 2 processes / 1",
+            "problems / s",
             ours=rates[2],
             other=rates[1],
             facts={"problems": problems, "cores": cores, "per_core_second": round(sorted(core)[len(core) // 2], 1)},
@@ -50,7 +50,7 @@ def draw_once(folder: Path, problems: int, processes: int) -> tuple[float, float
 
 def help_time(folder: Path, quick: bool) -> list[Row]:
     walls = [wall_seconds("-m", "arith_hf", "--help") for _ in range(1 if quick else 7)]
-    return [Row("help", "arith-hf --help", "seconds of wall time", walls, facts={"fresh_processes": len(walls)})]
+    return [Row("help", "arith-hf --help", "s", walls, facts={"fresh_processes": len(walls)})]
 
 
 def memory(folder: Path, quick: bool) -> list[Row]:
@@ -71,12 +71,10 @@ def memory(folder: Path, quick: bool) -> list[Row]:
     )
     batch_size = recipe.load(Path(evaluate)).get("batch_size")
     return [
-        Row(
-            "memory_pretrain", "arith-hf pretrain, recipe of record", "MiB at most", [training], facts={"steps": steps}
-        ),
+        Row("memory_pretrain", "arith-hf pretrain", "MiB at most", [training], facts={"steps": steps}),
         Row(
             "memory_evaluate",
-            "arith-hf evaluate, recipe of record, a model that does not end",
+            "arith-hf evaluate",
             "MiB at most",
             [evaluation],
             facts={"problems": problems, "batch_size": batch_size},

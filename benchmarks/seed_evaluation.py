@@ -53,7 +53,7 @@ def run(folder: Path, quick: bool) -> list[Row]:
         "loop_measured_by_estimated": rounded(walked / loop(costs, middle)),
     }
     shared: dict[str, Any] = {
-        "unit": "core-seconds per problem",
+        "unit": "core-s / problem",
         "other": loops,
         "less_is_better": True,
         "wanted": ">= 50, reach 200",
@@ -61,14 +61,14 @@ def run(folder: Path, quick: bool) -> list[Row]:
     return [
         Row(
             "seed_evaluation",
-            "solver in batches with a cache | the seed's way: one problem at a time, all of the prefix at each token",
+            "solver / the seed's way",
             ours=plain,
             facts=facts,
             **shared,
         ),
         Row(
             "seed_evaluation_drafts",
-            f"solver with drafts, of which {100 - 100 * WRONG / WHOLE:.0f} % are right | the seed's way",
+            f"solver, drafts {100 - 100 * WRONG / WHOLE:.0f} % right / the seed's way",
             ours=drafted,
             facts=facts,
             **shared,

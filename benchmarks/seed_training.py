@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
-from arith_hf import recipe
+from arith_hf import checkpoint, files, recipe
 from benchmarks import material, seed_program
-from benchmarks.measure import Roof, Row, core_seconds
+from benchmarks.measure import Roof, Row, core_seconds, rounded
 from benchmarks.training import Batch, share, useful
 
 # Width, layers and heads of the seed; a gated MLP of 688 has as many weights as a plain one of 1 024. Positions, norms
@@ -24,24 +24,34 @@ BLOCKS = 4  # in a batch of ours: about as many useful tokens as 16 padded docum
 
 
 def run(folder: Path, quick: bool) -> list[Row]:
-    repeats, blocks, rows = (1, 2, 200) if quick else (2, 10, 3000)
+    repeats, count, rows = (1, 4, 200) if quick else (3, 32, 3000)
     torch.manual_seed(0)
     places = material.make("expression-seed", folder, rows)
     trainer = material.stage(
         material.recipe("expression", "pretrain"),
-        places,
+        places
+        | {"dataset_name": sample(places, folder / "sample.jsonl", count + 1)},  # the stage keeps one to validate
         size="tiny" if quick else "medium",
         config_overrides=json.dumps({} if quick else overrides()),
         max_length=seed_program.LONGEST,
-        overlong="drop",
         optimizer="trainer",
         per_device_train_batch_size=BLOCKS,
     )
-    trainer.train_dataset = trainer.train_dataset.shuffle(seed=0).select(range(blocks))
     epochs = Epochs(trainer, seed_program.TINY if quick else seed_program.SHAPE, repeats)
     trainer.train()
-    reached = share("seed_share", "seed's size", trainer.model, [epochs.batches] * repeats, epochs.seconds, epochs.roof)
-    return [epochs.row(), reached]
+    turns = [epochs.batches] * repeats
+    return [epochs.row(), share("seed_share", "seed's size", trainer.model, turns, epochs.seconds, epochs.roof)]
+
+
+def sample(places: dict[str, str], path: Path, count: int) -> str:
+    """A file of `count` documents that fit in the seed's 512 tokens, evenly over the lengths of the whole corpus."""
+    tokenizer = checkpoint.load_tokenizer(places["tokenizer_name_or_path"])
+    rows = list(files.read_jsonl(Path(places["dataset_name"], "pretrain/train.jsonl")))
+    lengths = [len(tokenizer(row["text"])["input_ids"]) + 1 for row in rows]
+    fitting = [index for index, length in enumerate(lengths) if length <= seed_program.LONGEST]
+    order = sorted(fitting, key=lambda index: lengths[index])
+    files.write_jsonl(path, [rows[order[(2 * place + 1) * len(order) // (2 * count)]] for place in range(count)])
+    return str(path)
 
 
 def overrides() -> dict[str, Any]:
@@ -63,7 +73,7 @@ class Epochs(TrainerCallback):
         self.started = process_time()
         self.seconds: list[float] = []
         self.fixed: list[float] = []
-        self.longest: list[float] = []
+        self.longest = 0.0
         trainer.add_callback(self)
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -72,18 +82,19 @@ class Epochs(TrainerCallback):
         else:
             self.seconds.append(process_time() - self.started)
             self.fixed.append(core_seconds(lambda: self.seed.epoch(self.documents)))
-            self.longest.append(core_seconds(lambda: self.seed.epoch(self.documents, to_longest=True)))
+            if not self.longest:
+                self.longest = core_seconds(lambda: self.seed.epoch(self.documents, to_longest=True))
         self.roof.probe()
         control.should_training_stop = len(self.seconds) == self.repeats
         self.started = process_time()
 
     def row(self) -> Row:
         tokens, read = useful(self.batches, self.trainer), sum(map(len, self.documents))
-        places = -(-len(self.documents) // seed_program.BATCH) * seed_program.BATCH * seed_program.LONGEST
+        places = len(self.documents) * seed_program.LONGEST
         return Row(
             "seed_training",
-            "our stage | the seed's way of training, at the seed's size",
-            "useful tokens per core-second",
+            "our stage / the seed's way",
+            "useful tokens / core-s",
             ours=[tokens / seconds for seconds in self.seconds],
             other=[read / seconds for seconds in self.fixed],
             wanted=">= 8, reach 10",
@@ -92,7 +103,7 @@ class Epochs(TrainerCallback):
                 "tokens": tokens,
                 "tokens_other": read,
                 "padding_other": round(1 - read / places, 3),
-                "other_padded_to_longest": round(read / sorted(self.longest)[len(self.longest) // 2], 1),
+                "other_padded_to_longest": rounded(read / self.longest),
                 "parameters": sum(weight.numel() for weight in self.trainer.model.parameters()),
                 "parameters_other": sum(weight.numel() for weight in self.seed.model.parameters()),
             },

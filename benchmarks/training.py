@@ -102,8 +102,8 @@ class Turns(TrainerCallback):
         tokens = [useful(batches, self.trainer) for batches in self.seen]
         return Row(
             "stage",
-            "pretraining stage | bare loop of plain PyTorch, batches ready in memory",
-            "tokens per core-second",
+            "Trainer stage / bare loop",
+            "tokens / core-s",
             ours=[count / seconds for count, seconds in zip(tokens, self.seconds, strict=True)],
             other=[count / seconds for count, seconds in zip(tokens, self.bare_seconds, strict=True)],
             wanted=">= 0.95, reach 1.0",
@@ -152,7 +152,7 @@ def share(name: str, where: str, model: Any, turns: list[list[Batch]], seconds: 
         "parameters": sum(weight.numel() for weight in model.parameters()),
         "matmul_gflops": rounded(roof.best / 1e9),
     }
-    what = f"share of the core's matrix rate in training, {where}"
+    what = f"of the core's matrix rate, {where}"
     return Row(name, what, "%", whole, wanted=">= 45, reach 65", facts=facts)
 
 
