@@ -59,8 +59,11 @@ class EvaluateArguments:
     protocol: list[str] = field(
         default_factory=lambda: ["nontrivial", "seed"], metadata={"help": f"Any of {', '.join(NAMES)}."}
     )
-    num_samples: int | None = field(
-        default=None, metadata={"help": "Problems of each test set, the same ones at every run (default: all)."}
+    num_samples: list[int] | None = field(
+        default=None,
+        metadata={
+            "help": "Problems of each test set, the same at every run: one number, or one for each of `protocol`."
+        },
     )
     batch_size: int = field(default=64, metadata={"help": "Problems answered at once, on each process."})
     max_new_tokens: int | None = field(
@@ -73,9 +76,9 @@ class EvaluateArguments:
             "help": "Greedy decoding begins from the right working where the model agrees: same result, quicker."
         },
     )
-    stop_at_fault: bool = field(
-        default=False,
-        metadata={"help": "With drafts: what parts from the right working is cut off there, and so counts as wrong."},
+    stop_at_fault: list[str] = field(
+        default_factory=list,
+        metadata={"help": "Protocols whose completions are cut off, so wrong, where they part from the right working."},
     )
     output_dir: str | None = field(
         default=None, metadata={"help": "Where to write (default: the checkpoint's folder)."}
@@ -86,22 +89,26 @@ class EvaluateArguments:
         for name in ("checkpoint", "dataset_name"):
             if not getattr(self, name):
                 raise ValueError(f"need --{name}, a folder")
-        if not self.protocol or not set(self.protocol) <= set(NAMES):
-            raise ValueError(f"need protocol among {', '.join(NAMES)}, got {', '.join(self.protocol) or 'none'}")
+        for key, least in (("protocol", 1), ("stop_at_fault", 0)):
+            names = getattr(self, key)
+            if len(names) < least or not set(names) <= set(NAMES):
+                raise ValueError(f"need {key} among {', '.join(NAMES)}, got {', '.join(names) or 'none'}")
         if self.stop_at_fault and not self.drafts:
             raise ValueError("need drafts: true for stop_at_fault, which looks where a completion parts from its draft")
+        if self.num_samples is not None and len(self.num_samples) not in (1, len(self.protocol)):
+            raise ValueError(f"need one num_samples, or one for each protocol, got {len(self.num_samples)}")
         for name in ("num_samples", "batch_size", "max_new_tokens"):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"need {name} >= 1, got {value}")
+            if value is not None and (lowest := min(value) if isinstance(value, list) else value) < 1:
+                raise ValueError(f"need {name} >= 1, got {lowest}")
 
 
 def main(argv: list[str]) -> None:
     """Answer, score, write samples.jsonl, evaluate.txt and evaluate.json; the last line printed is one JSON object."""
     (own,) = recipe.read((EvaluateArguments,), argv, "evaluate")
     started, data = time.monotonic(), Path(own.dataset_name)
-    names = chosen(own.protocol, data)
-    problems = {name: read_problems(data, PROTOCOLS[name], own.num_samples) for name in names}
+    wanted = chosen(own.protocol, own.num_samples, data)
+    problems = {name: read_problems(data, PROTOCOLS[name], count) for name, count in wanted.items()}
     facts = read_facts(data)
     accelerator = start()
     disable_progress_bar()  # of the loading, which takes no time
@@ -152,11 +159,14 @@ def start() -> Accelerator:
 # Reading
 
 
-def chosen(protocols: list[str], data: Path) -> list[str]:
-    """The protocols by name, each once; `harder` stands for those of HARDER that the corpus has a set for."""
+def chosen(protocols: list[str], num_samples: list[int] | None, data: Path) -> dict[str, int | None]:
+    """How many problems of which protocols; `harder` stands for those of HARDER that the corpus has a set for."""
     drawn = [name for name in HARDER if (data / PROTOCOLS[name].file).is_file()]
-    names = [one for name in protocols for one in ((drawn or HARDER) if name == "harder" else [name])]
-    return list(dict.fromkeys(names))
+    counts: list[int | None] = [*(num_samples or [None])] * len(protocols)
+    wanted: dict[str, int | None] = {}
+    for name, count in zip(protocols, counts, strict=False):
+        wanted |= dict.fromkeys((drawn or HARDER) if name == "harder" else [name], count)
+    return wanted
 
 
 def read_facts(data: Path) -> set[str] | None:
@@ -217,6 +227,7 @@ def answer(
     needed = [len(ids) + 1 for ids in model_tokenizer(workings, add_special_tokens=False)["input_ids"]]
     caps = [own.max_new_tokens or max(solver.LEAST_ROOM, round(need * SPARE) + 1) for need in needed]
     drafted = own.drafts and protocol.temperature == 0
+    cut = drafted and (name in own.stop_at_fault or (name in HARDER and "harder" in own.stop_at_fault))
     if accelerator.is_main_process:
         print(f"{name}: {len(rows)} problems, {protocol.what}; at most {max(caps)} new tokens", file=sys.stderr)
     with accelerator.split_between_processes(list(zip(prompts, caps, workings, strict=True))) as mine:
@@ -230,7 +241,7 @@ def answer(
             seed=solver.to_seed("evaluate", name, own.seed, accelerator.process_index),
             progress=accelerator.is_main_process,
             drafts=[working for _, _, working in mine] if drafted else None,
-            go_on=not (drafted and own.stop_at_fault),
+            go_on=not cut,
         )
     limit = solver.hard_limit(model.config)
     room = caps
@@ -240,7 +251,7 @@ def answer(
     return gather_object(done), {
         "temperature": protocol.temperature,
         "drafts": drafted,
-        "stop_at_fault": drafted and own.stop_at_fault,
+        "stop_at_fault": cut,
         "max_new_tokens": max(caps),
         "longest_right_completion": max(needed),
         "without_room": sum(need > most for need, most in zip(needed, room, strict=True)),

@@ -96,7 +96,7 @@ def generate(
         if drafts:
             guesses = [[*ids, ends[0]] for ids in tokenizer(list(drafts), add_special_tokens=False)["input_ids"]]
             guesses = [guess[: max(cap, 0)] for guess, cap in zip(guesses, caps, strict=True)]
-            written = accepted(model, rows, guesses)
+            written = accepted(model, rows, guesses, show=progress is True)
         left = [index for index in range(len(rows)) if unfinished(index)] if go_on else []
         bar.update(len(rows) - len(left))
         begun = [rows[index] + written[index] for index in left]
@@ -138,7 +138,7 @@ def batches(
 
 
 @torch.no_grad()
-def accepted(model: Any, rows: list[list[int]], guesses: list[list[int]]) -> list[list[int]]:
+def accepted(model: Any, rows: list[list[int]], guesses: list[list[int]], *, show: bool = False) -> list[list[int]]:
     """The beginning of each guess that greedy decoding would have written, from one forward pass.
 
     Padding stands on the right, where no causal model looks, so it needs no mask.
@@ -146,7 +146,8 @@ def accepted(model: Any, rows: list[list[int]], guesses: list[list[int]]) -> lis
     kept: list[list[int]] = [[] for _ in rows]
     guessed = [index for index, guess in enumerate(guesses) if guess]
     whole = [rows[index] + guesses[index] for index in guessed]
-    for chosen in batches(whole, [0] * len(whole), len(whole), VERIFIED):
+    read_in = list(batches(whole, [0] * len(whole), len(whole), VERIFIED))
+    for chosen in tqdm(read_in, desc="reading drafts", unit="batch", disable=not show, leave=False):
         width = len(whole[chosen[0]])
         ids = torch.tensor([whole[place] + [0] * (width - len(whole[place])) for place in chosen], device=model.device)
         logits = model(input_ids=ids[:, :-1], use_cache=False).logits  # (B, T - 1, V)

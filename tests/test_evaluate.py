@@ -174,12 +174,19 @@ def test_drafts_change_the_time_and_nothing_else(run: Callable[..., int], tmp_pa
 
 
 def test_what_is_cut_off_at_its_fault_is_wrong(run: Callable[..., int], tmp_path: Path) -> None:
-    assert run("--stop_at_fault", "true") == 0
+    assert run("--stop_at_fault", "nontrivial", "seed", "harder", "--protocol", "nontrivial", "seed", "chains") == 0
     blocks = files.read_json(tmp_path / "out" / "evaluate.json")["protocols"]
-    assert [block["stop_at_fault"] for block in blocks.values()] == [True, False], "sampling goes on"
+    assert [block["stop_at_fault"] for block in blocks.values()] == [True, False, True], "sampling goes on"
     assert blocks["nontrivial"]["exact_match"] == blocks["nontrivial"]["steps_match"] == round(5 / 7, 4)
     assert blocks["nontrivial"]["unfinished"] == 2
-    assert (tmp_path / "out" / "evaluate.txt").read_text().count("cut off at the first fault") == 1
+    assert (tmp_path / "out" / "evaluate.txt").read_text().count("cut off at the first fault") == 2
+
+
+def test_each_protocol_may_have_its_own_number_of_problems(run: Callable[..., int], tmp_path: Path) -> None:
+    for counts, sizes in ((("3",), [3, 3, 1]), (("5", "2", "9"), [5, 2, 1])):
+        assert run("--protocol", "nontrivial", "seed", "harder", "--num_samples", *counts) == 0
+        blocks = files.read_json(tmp_path / "out" / "evaluate.json")["protocols"]
+        assert [block["n"] for block in blocks.values()] == sizes
 
 
 def test_a_corpus_that_lists_no_facts_leaves_the_group_out(run: Callable[..., int], data: Path, tmp_path: Path) -> None:
@@ -191,7 +198,7 @@ def test_a_corpus_that_lists_no_facts_leaves_the_group_out(run: Callable[..., in
 
 
 def test_every_harder_set_is_a_protocol() -> None:
-    assert evaluate.chosen(["seed", "harder", "seed"], Path("nowhere")) == ["seed", *TASK.HARDER]
+    assert list(evaluate.chosen(["seed", "harder", "seed"], None, Path("nowhere"))) == ["seed", *TASK.HARDER]
     assert all(evaluate.PROTOCOLS[name].file == f"harder/{name}.jsonl" for name in TASK.HARDER)
 
 
@@ -322,7 +329,9 @@ def unsign(data: Path) -> None:
         (None, ("--max_new_tokens", "-5"), "need max_new_tokens >= 1, got -5"),
         (None, ("--protocol", "hardest"), "need protocol among validation, nontrivial, seed, depth5, "),
         (None, ("--protocol", "hardest"), "operators, harder, got hardest"),
-        (None, ("--stop_at_fault", "true", "--drafts", "false"), "need drafts: true for stop_at_fault"),
+        (None, ("--stop_at_fault", "nontrivial", "--drafts", "false"), "need drafts: true for stop_at_fault"),
+        (None, ("--stop_at_fault", "depth7"), "operators, harder, got depth7"),
+        (None, ("--num_samples", "5", "6", "7"), "need one num_samples, or one for each protocol, got 3"),
         (None, ("--num_sample", "5"), "did you mean `num_samples`?"),
         (None, ("--checkpoint", "checkpoints/tiny/sft"), "run make sft MODEL=tiny"),
         (lambda data: (data / "manifest.json").unlink(), (), "no finished corpus at"),
