@@ -162,7 +162,8 @@ def start() -> Accelerator:
 def chosen(protocols: list[str], num_samples: list[int] | None, data: Path) -> dict[str, int | None]:
     """How many problems of which protocols; `harder` stands for those of HARDER that the corpus has a set for."""
     drawn = [name for name in HARDER if (data / PROTOCOLS[name].file).is_file()]
-    counts: list[int | None] = [*(num_samples or [None])] * len(protocols)
+    counts: list[int | None] = list(num_samples) if num_samples else [None]
+    counts *= len(protocols)  # one for all; zip takes no more of them than there are protocols
     wanted: dict[str, int | None] = {}
     for name, count in zip(protocols, counts, strict=False):
         wanted |= dict.fromkeys((drawn or HARDER) if name == "harder" else [name], count)
