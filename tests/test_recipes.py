@@ -1,4 +1,4 @@
-"""Every recipe that is shipped parses strictly; the big one starts, steps and goes on."""
+"""Every recipe that is shipped parses strictly; the big ones start, step and go on."""
 
 from pathlib import Path
 
@@ -61,41 +61,35 @@ def test_launch_configurations_are_read(path):
 
 
 @pytest.mark.slow
-def test_the_document_s_own_settings_start_step_and_resume(tmp_path):
-    """The 6-million-parameter model with learned positions and BPE, on little data and few steps."""
-    folder = tmp_path / "recipes/expression-seed"
+@pytest.mark.parametrize("model", ["expression-seed", "expression-gpu"])
+def test_what_is_meant_for_a_gpu_starts_steps_and_resumes(model, tmp_path):
+    """Models of 5 and 6 million parameters through every stage on the CPU, on little data and few steps."""
+    folder = tmp_path / "recipes" / model
     folder.mkdir(parents=True)
-    for path in (ROOT / "recipes/expression-seed").glob("*.yaml"):
+    for path in (ROOT / "recipes" / model).glob("*.yaml"):
         (folder / path.name).write_text(path.read_text())
 
     def run(stage: str, *more: str) -> Path:
         assert main([VERBS[stage][0], "--config", str(folder / f"{stage}.yaml"), *more]) == 0
-        return tmp_path / "checkpoints/expression-seed" / stage
+        return tmp_path / "checkpoints" / model / stage
 
     few = ["--num_pretrain", "300", "--num_sft", "100", "--num_prompts", "16", "--num_validation", "8"]
     run("corpus", *few, "--num_test", "8", "--num_harder", "4")
     run("tokenizer")
-    steps = [
-        "--use_cpu",
-        "true",
-        "--report_to",
-        "none",
-        "--eval_steps",
-        "1",
-        "--save_steps",
-        "1",
-        "--num_eval_generations",
-        "2",
-    ]
+    steps = "--use_cpu true --report_to none --eval_steps 1 --save_steps 1 --num_eval_generations 2".split()
     small = [*steps, "--per_device_train_batch_size", "2"]
     for stage in ("pretrain", "sft", "lora"):
         run(stage, *small, "--max_steps", "1")
         done = run(stage, *small, "--max_steps", "2", "--resume_from_checkpoint", "true")
         assert files.read_json(done / "metrics.json")["steps"] == 2
-    group = ["--gradient_accumulation_steps", "1", "--per_device_eval_batch_size", "2"]
+    group = "--gradient_accumulation_steps 1 --per_device_eval_batch_size 2 --max_completion_length 511".split()
+    group += "--per_device_train_batch_size 8 --num_generations 8 --steps_per_generation 1".split()
     run("grpo", *steps, *group, "--max_steps", "1")
     done = run("grpo", *steps, *group, "--max_steps", "2", "--resume_from_checkpoint", "true")
     assert files.read_json(done / "metrics.json")["steps"] == 2
+    few = ["--checkpoint", str(done), "--num_samples", "2", "--max_new_tokens", "32"]
+    run("evaluate", *few, "--protocol", "nontrivial", "seed")
+    assert (done / "evaluate.json").is_file()
 
 
 def test_no_recipe_has_a_key_twice_or_a_tab():
