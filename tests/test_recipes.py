@@ -60,6 +60,11 @@ def test_launch_configurations_are_read(path):
     assert load_config_from_file(str(path)).num_processes >= 1
 
 
+def said(**keys: object) -> list[str]:
+    """Keys as the command line takes them."""
+    return [token for key, value in keys.items() for token in (f"--{key}", str(value))]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["expression-seed", "expression-gpu"])
 def test_what_is_meant_for_a_gpu_starts_steps_and_resumes(model, tmp_path):
@@ -76,14 +81,14 @@ def test_what_is_meant_for_a_gpu_starts_steps_and_resumes(model, tmp_path):
     few = ["--num_pretrain", "300", "--num_sft", "100", "--num_prompts", "16", "--num_validation", "8"]
     run("corpus", *few, "--num_test", "8", "--num_harder", "4")
     run("tokenizer")
-    steps = "--use_cpu true --report_to none --eval_steps 1 --save_steps 1 --num_eval_generations 2".split()
+    steps = said(use_cpu=True, report_to="none", eval_steps=1, save_steps=1, num_eval_generations=2)
     small = [*steps, "--per_device_train_batch_size", "2"]
     for stage in ("pretrain", "sft", "lora"):
         run(stage, *small, "--max_steps", "1")
         done = run(stage, *small, "--max_steps", "2", "--resume_from_checkpoint", "true")
         assert files.read_json(done / "metrics.json")["steps"] == 2
-    group = "--gradient_accumulation_steps 1 --per_device_eval_batch_size 2 --max_completion_length 511".split()
-    group += "--per_device_train_batch_size 8 --num_generations 8 --steps_per_generation 1".split()
+    group = said(gradient_accumulation_steps=1, per_device_train_batch_size=8, per_device_eval_batch_size=2)
+    group += said(num_generations=8, steps_per_generation=1, max_completion_length=511)
     run("grpo", *steps, *group, "--max_steps", "1")
     done = run("grpo", *steps, *group, "--max_steps", "2", "--resume_from_checkpoint", "true")
     assert files.read_json(done / "metrics.json")["steps"] == 2
