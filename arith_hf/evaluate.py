@@ -127,7 +127,7 @@ def main(argv: list[str]) -> None:
         blocks[name] = {
             "protocol": protocol.what,
             "files": {one: files.sha256(data / one) for one in (protocol.file, protocol.aside) if one},
-            **scoring.score(judged, protocol.file),
+            **scoring.score(judged, protocol.file, cut=circumstances["stop_at_fault"]),
             **circumstances,
         }
     report = {

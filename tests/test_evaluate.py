@@ -178,7 +178,7 @@ def test_what_is_cut_off_at_its_fault_is_wrong(run: Callable[..., int], tmp_path
     blocks = files.read_json(tmp_path / "out" / "evaluate.json")["protocols"]
     assert [block["stop_at_fault"] for block in blocks.values()] == [True, False, True], "sampling goes on"
     assert blocks["nontrivial"]["exact_match"] == blocks["nontrivial"]["steps_match"] == round(5 / 7, 4)
-    assert blocks["nontrivial"]["unfinished"] == 2
+    assert (blocks["nontrivial"]["unfinished"], blocks["nontrivial"]["called_error"]) == (2, None)
     assert (tmp_path / "out" / "evaluate.txt").read_text().count("cut off at the first fault") == 2
 
 
