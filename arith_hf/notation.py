@@ -118,6 +118,31 @@ def segment(problem: str, working: Working, start: int, count: int, first: int) 
     return f"\n{NOW}{working.steps[start - 1].expression}{number}", lines.removeprefix(number)
 
 
+def excerpt(
+    expression: str, working: Working, start: int, count: int, first: int, around: tuple[str, str]
+) -> tuple[str, str]:
+    """A segment whose expression stands in a longer line, in its parentheses, with the text `around` it.
+
+    Numbered from 1, the longer line is given as a problem is.
+
+    >>> excerpt("5 - 3", Working((Step(5, "-", 3, 2, "2"),), 2), 0, 1, 7, ("((1 + ", ") - 4"))
+    ('\\nExpression now: ((1 + (5 - 3)) - 4\\nStep 7: ', '5 - 3 = 2\\nExpression now: ((1 + 2) - 4\\nStep 8: ')
+    """
+
+    def line(inner: str) -> str:
+        return f"{around[0]}{f'({inner})' if ' ' in inner else inner}{around[1]}"
+
+    steps = [
+        Step(step.left, step.operator, step.right, step.result, line(step.expression))
+        for step in working.steps[start : start + count]
+    ]
+    head = line(working.steps[start - 1].expression if start else expression)
+    number = f"\nStep {first}: "
+    given = f"{prompt(HEAD + head)}{THINK}" if first == 1 else f"\n{NOW}{head}"
+    lines = step_lines(tuple(steps), first) + f"\nStep {first + len(steps)}: "
+    return given + number, lines.removeprefix(number)
+
+
 def drill(number: int, step: Step) -> tuple[str, str]:
     """One fact: what is given, and its result with the words behind it, which tell where the number ends.
 

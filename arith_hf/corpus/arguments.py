@@ -36,7 +36,9 @@ class CorpusArguments:
 
     num_pretrain: int = key(100_000, "pretraining documents")
     segment_rate: float = key(0.0, "share of pretraining documents that are a few steps cut from a trace")
-    segment_steps: int = key(2, "most steps in a segment")
+    segment_steps: int = key(2, "most steps in a segment or an excerpt")
+    excerpt_rate: float = key(0.0, "share of pretraining documents that are a few steps inside a longer line")
+    excerpt_items: int = key(40, "most numbers and parentheses around the expression of an excerpt")
     drill_rate: float = key(0.0, "share of pretraining documents that are single facts")
     drill_range: int = key(100, "facts are those of problems with numbers up to num_range's greatest .. this")
     single_rate: float = key(0.0, "share of traces that are a problem of one operator, its numbers those of a drill")
@@ -88,14 +90,14 @@ class CorpusArguments:
     def check_amounts(self) -> None:
         for name in ("num_pretrain", "num_sft", "num_prompts", "num_validation", "num_test", "num_harder"):
             need(0, name, getattr(self, name))
-        for name in ("segment_steps", "drill_range", "num_proc"):
+        for name in ("segment_steps", "excerpt_items", "drill_range", "num_proc"):
             need(1, name, getattr(self, name))
         if not self.num_pretrain + self.num_sft + self.num_prompts:
             raise ValueError("need rows to make, got num_pretrain 0, num_sft 0 and num_prompts 0")
         for names in (
             ("invalid_rate", "typed_rate", "single_rate"),
             ("sft_invalid_rate", "typed_rate", "single_rate"),
-            ("segment_rate", "drill_rate"),
+            ("segment_rate", "excerpt_rate", "drill_rate"),
         ):
             shares = [getattr(self, name) for name in names]
             if min(shares) < 0 or sum(shares) > 1:

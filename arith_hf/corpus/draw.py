@@ -13,13 +13,15 @@ from datasets import Dataset
 
 from arith_hf import notation, tasks
 from arith_hf.corpus.arguments import CorpusArguments
-from arith_hf.tasks.base import Step
+from arith_hf.tasks.base import Step, Working
 
 # Chosen by trying: with this salt the bare numbers 1..20, too few to leave to luck, give two to validation (7, 19) and
 # two to test (6, 15), as do -20..-1; the 800 problems `a + b`, `a - b` of 1..20 fall 637 / 77 / 86. A change of the
 # salt makes every test set that was ever measured another one.
 SALT = "arith-hf split 2375: "
 SHAPES, FILLS = 200, 100  # draws of a shape, and of numbers for each, before a split is taken to hold no such problem
+
+AS_PROBLEM = 0.3  # share of excerpts whose line is a problem: there the first copy is made
 
 Row = dict[str, Any]
 
@@ -118,6 +120,8 @@ def pretrain_row(rng: random.Random, split: str, recipe: CorpusArguments) -> Row
         source, (given, learned) = "drill", drill(rng, split, recipe)
     elif share < recipe.drill_rate + recipe.segment_rate:
         source, (given, learned) = "segment", segment(rng, split, recipe)
+    elif share < recipe.drill_rate + recipe.segment_rate + recipe.excerpt_rate:
+        source, (given, learned) = "excerpt", excerpt(rng, split, recipe)
     else:
         row = describe(pose_mixed(rng, split, recipe, recipe.invalid_rate), split, recipe)
         source, given, learned = "trace", row["prompt"], row["completion"]
@@ -127,26 +131,51 @@ def pretrain_row(rng: random.Random, split: str, recipe: CorpusArguments) -> Row
 
 def segment(rng: random.Random, split: str, recipe: CorpusArguments) -> tuple[str, str]:
     """A few steps of a trace; the expression that they go on from is, as a problem, in the split too."""
-    task = tasks.get(recipe.task)
     typed = rng.random() < recipe.typed_rate
+    expression, working, starts = worked(rng, split, recipe, typed)
+    return notation.segment(
+        notation.problem(expression, recipe.task),
+        working,
+        start=rng.choice(starts),
+        count=rng.randint(1, recipe.segment_steps),
+        first=1 + label(rng),
+    )
+
+
+def excerpt(rng: random.Random, split: str, recipe: CorpusArguments) -> tuple[str, str]:
+    """A few steps of a trace in a longer line, which is no expression."""
+    expression, working, starts = worked(rng, split, recipe, typed=False)
+    start = rng.choice(starts)
+    return notation.excerpt(
+        expression,
+        working,
+        start,
+        count=rng.randint(1, recipe.segment_steps),
+        first=1 if rng.random() < AS_PROBLEM else label(rng),
+        around=tasks.get(recipe.task).surroundings(rng, recipe.num_range, recipe.excerpt_items),
+    )
+
+
+def worked(rng: random.Random, split: str, recipe: CorpusArguments, typed: bool) -> tuple[str, Working, list[int]]:
+    """A problem with an operator, its working, and the steps that begin from an expression of the split."""
+    task = tasks.get(recipe.task)
     while True:
         expression = pose(rng, split, recipe, typed=typed)
         working = task.work(expression)
         if working.steps:
             break
     heads = [expression, *(step.expression for step in working.steps[:-1])]
-    starts = [start for start, head in enumerate(heads) if split_of(task.normalise(head)) == split]
-    return notation.segment(
-        notation.problem(expression, recipe.task),
-        working,
-        start=rng.choice(starts),
-        count=rng.randint(1, recipe.segment_steps),
-        first=rng.randint(2, notation.COUNTED),
-    )
+    return expression, working, [i for i, head in enumerate(heads) if split_of(task.normalise(head)) == split]
+
+
+def label(rng: random.Random) -> int:
+    """The number of a step: most workings are short, but longer ones than any trained on have larger numbers."""
+    (most,) = rng.choices((15, notation.COUNTED, 150), (5, 3, 2))
+    return rng.randint(1, most)
 
 
 def drill(rng: random.Random, split: str, recipe: CorpusArguments) -> tuple[str, str]:
-    return notation.drill(rng.randint(1, notation.COUNTED), fact(rng, split, recipe))
+    return notation.drill(label(rng), fact(rng, split, recipe))
 
 
 def fact(rng: random.Random, split: str, recipe: CorpusArguments) -> Step:

@@ -16,7 +16,7 @@ from arith_hf.tasks.grammar import UnknownCharacter, bracketed, parse, tidy, wit
 
 __all__ = [  # what every task has
     "HARDER", "SAMPLERS", "UnknownCharacter",
-    "fact", "fill", "judge", "kind", "level", "normalise", "pose", "shape", "tidy", "work",
+    "fact", "fill", "judge", "kind", "level", "normalise", "pose", "shape", "surroundings", "tidy", "work",
 ]  # fmt: skip
 
 SAMPLERS = ("seed", "stratified")
@@ -181,6 +181,34 @@ def value(rng: random.Random, most: int, num_range: tuple[int, int]) -> int:
     if most == 0 or rng.random() < STOP:
         return rng.randint(*num_range)
     return calculate(value(rng, most - 1, num_range), rng.choice("+-"), value(rng, most - 1, num_range))
+
+
+def surroundings(rng: random.Random, num_range: tuple[int, int] = (1, 20), items: int = 40) -> tuple[str, str]:
+    """What may stand before and behind a tree in a longer line, `items` numbers and parentheses at most.
+
+    Before it no node is complete, so its own steps come first. The whole is never an expression: what is learned of
+    long lines is how one step rewrites them, not the problems that they would be.
+    """
+    amount = round(items ** rng.random())
+    ahead = rng.randint(0, amount)
+    opens, closes = rng.choice((0.3, 0.5, 0.7)), rng.choice((0.3, 0.5, 0.7))
+
+    def number() -> int:
+        return value(rng, rng.choice((0, 0, 0, 1, 2)), num_range)
+
+    before = "".join("(" if rng.random() < opens else f"{number()} {rng.choice('+-')} " for _ in range(ahead))
+    behind = ""
+    for _ in range(amount - ahead):
+        kind = rng.random()
+        if kind < closes:
+            behind += ")"
+        elif kind < (1 + closes) / 2:
+            behind += f" {rng.choice('+-')} {number()}"
+        else:
+            behind += f" {rng.choice('+-')} ({number()} {rng.choice('+-')} {number()})"
+    if before.count("(") + behind.count("(") == behind.count(")"):
+        return ("(" + before, behind) if rng.random() < 0.5 else (before, behind + ")")
+    return before, behind
 
 
 def chained(rng: random.Random, terms: Sequence[str]) -> str:

@@ -98,22 +98,33 @@ def gradients(params: list[Tensor]) -> list[Tensor]:
 
 
 class MuonFactory:
-    """What `Trainer` calls with the model: hidden matrices to Muon at `muon_lr`, all else to AdamW at `lr`."""
+    """What `Trainer` calls with the model: hidden matrices to Muon at `muon_lr`, all else to AdamW.
+
+    Embeddings step at `embedding_lr`: a row of one learns only when its token occurs. Tied, the head is the embedding.
+    """
 
     def __call__(
-        self, model: PreTrainedModel, lr: float, muon_lr: float, betas: tuple[float, float], weight_decay: float
+        self,
+        model: PreTrainedModel,
+        lr: float,
+        muon_lr: float,
+        embedding_lr: float,
+        betas: tuple[float, float],
+        weight_decay: float,
     ) -> Muon:
-        outer = {
+        embeddings = {
             id(param) for module in model.modules() if isinstance(module, nn.Embedding) for param in module.parameters()
         }
         head = model.get_output_embeddings()
-        outer |= {id(param) for param in head.parameters()} if head is not None else set()
-        trained = [param for param in model.parameters() if param.requires_grad]
-        matrices = [param for param in trained if param.ndim == 2 and id(param) not in outer]
-        known = {id(param) for param in matrices}
-        rest = [param for param in trained if id(param) not in known]
-        groups = [
-            {"params": matrices, "orthogonal": True, "lr": muon_lr, "weight_decay": weight_decay},
-            {"params": rest, "lr": lr, "betas": betas},
-        ]
-        return Muon([group for group in groups if group["params"]], lr=lr)
+        heads = {id(param) for param in head.parameters()} if head is not None else set()
+        groups: dict[str, list[nn.Parameter]] = defaultdict(list)
+        for param in model.parameters():
+            if param.requires_grad:
+                matrix = param.ndim == 2 and id(param) not in heads
+                groups["embedding" if id(param) in embeddings else "matrix" if matrix else "rest"].append(param)
+        steps: dict[str, dict[str, Any]] = {
+            "matrix": {"orthogonal": True, "lr": muon_lr, "weight_decay": weight_decay},
+            "embedding": {"lr": embedding_lr, "betas": betas},
+            "rest": {"lr": lr, "betas": betas},
+        }
+        return Muon([{"params": groups[kind], **step} for kind, step in steps.items() if groups[kind]], lr=lr)

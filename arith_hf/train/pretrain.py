@@ -43,6 +43,9 @@ class PretrainArguments(stage.StageArguments):
         metadata={"help": "`trainer` (what `optim` says) or `muon` (hidden matrices; AdamW the rest)."},
     )
     muon_learning_rate: float = field(default=0.01, metadata={"help": "Peak rate of the hidden matrices under muon."})
+    embedding_learning_rate: float | None = field(
+        default=None, metadata={"help": "Peak rate of the embeddings under muon (default: learning_rate)."}
+    )
 
 
 def pack(
@@ -131,7 +134,8 @@ def muon(own: PretrainArguments, training: TrainingArguments) -> tuple[type, dic
     if own.optimizer == "trainer":
         return None
     betas = (training.adam_beta1, training.adam_beta2)
-    rates = {"lr": training.learning_rate, "muon_lr": own.muon_learning_rate}
+    embedding = training.learning_rate if own.embedding_learning_rate is None else own.embedding_learning_rate
+    rates = {"lr": training.learning_rate, "muon_lr": own.muon_learning_rate, "embedding_lr": embedding}
     return MuonFactory, {**rates, "betas": betas, "weight_decay": training.weight_decay}
 
 

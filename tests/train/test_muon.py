@@ -28,17 +28,19 @@ def steps(model: nn.Module, optimizer: torch.optim.Optimizer, first: int, last: 
 
 
 def make(model: nn.Module) -> Muon:
-    return MuonFactory()(model, lr=1e-3, muon_lr=1e-2, betas=(0.9, 0.95), weight_decay=0.1)
+    return MuonFactory()(model, lr=1e-3, muon_lr=1e-2, embedding_lr=3e-3, betas=(0.9, 0.95), weight_decay=0.1)
 
 
 def test_hidden_matrices_go_to_muon_and_every_parameter_to_one_group():
     one = model()
-    muon, rest = make(one).param_groups
+    muon, embeddings, *rest = make(one).param_groups
     names = {id(param): name for name, param in one.named_parameters()}
     assert all("proj" in names[id(param)] for param in muon["params"])
     assert len(muon["params"]) == 2 * 7
-    assert {names[id(param)] for param in rest["params"]} >= {"model.embed_tokens.weight", "model.norm.weight"}
-    assert len(muon["params"]) + len(rest["params"]) == len(names)
+    assert [names[id(param)] for param in embeddings["params"]] == ["model.embed_tokens.weight"]
+    assert embeddings["lr"] == 3e-3
+    assert "model.norm.weight" in {names[id(param)] for group in rest for param in group["params"]}
+    assert sum(len(group["params"]) for group in (muon, embeddings, *rest)) == len(names)
 
 
 def test_adamw_half_equals_torch():
