@@ -54,7 +54,10 @@ def main(argv: Sequence[str] | None = None) -> dict[str, object]:
         with TemporaryDirectory(prefix="arith-hf-bench-") as folder:
             module, function = PARTS[part]
             measure = getattr(importlib.import_module(f"benchmarks.{module}"), function)
-            rows += measure(Path(folder), said.quick, **more)
+            found = measure(Path(folder), said.quick, **more)
+        rows += found
+        for row in found:
+            print(json.dumps({row.name: row.to_json()}), file=sys.stderr)  # what was measured outlives a later failure
     report: dict[str, object] = {
         "rows": {row.name: row.to_json() for row in rows},
         "machine": machine(),
