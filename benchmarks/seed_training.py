@@ -4,7 +4,10 @@ Both arms have the same tokenizer (BPE of at most 1 000 tokens), AdamW and clipp
 """
 
 import json
+import os
 import random
+import subprocess
+import sys
 from pathlib import Path
 from time import process_time
 from typing import Any
@@ -14,7 +17,7 @@ from transformers import TrainerCallback
 
 from arith_hf import checkpoint, files, recipe
 from benchmarks import material, seed_program
-from benchmarks.measure import Roof, Row, core_seconds, rounded
+from benchmarks.measure import ROOT, Roof, Row, rounded
 from benchmarks.training import Batch, share, useful
 
 # Width, layers and heads of the seed; a gated MLP of 688 has as many weights as a plain one of 1 024. Positions, norms
@@ -61,7 +64,7 @@ def overrides() -> dict[str, Any]:
 
 
 class Epochs(TrainerCallback):
-    """After each epoch of ours the seed's program reads the same documents; the first epoch warms both up."""
+    """After each epoch of ours the seed's program reads the same documents; the first epoch of ours warms up."""
 
     def __init__(self, trainer: Any, shape: dict[str, int], repeats: int) -> None:
         self.trainer, self.repeats, self.roof = trainer, repeats, Roof()
@@ -69,7 +72,7 @@ class Epochs(TrainerCallback):
         self.batches = [trainer.data_collator(rows[start : start + BLOCKS]) for start in range(0, len(rows), BLOCKS)]
         config = trainer.model.config
         self.documents = documents(self.batches, config.pad_token_id)
-        self.seed = seed_program.SeedTraining(seed_program.SeedModel(config.vocab_size, config.pad_token_id, **shape))
+        self.job = {"vocab_size": config.vocab_size, "pad": config.pad_token_id, "shape": shape, "rows": self.documents}
         self.started = process_time()
         self.seconds: list[float] = []
         self.fixed: list[float] = []
@@ -77,13 +80,10 @@ class Epochs(TrainerCallback):
         trainer.add_callback(self)
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if state.epoch <= 1.5:
-            self.seed.epoch(self.documents[: seed_program.BATCH])
-        else:
+        if state.epoch > 1.5:
             self.seconds.append(process_time() - self.started)
-            self.fixed.append(core_seconds(lambda: self.seed.epoch(self.documents)))
-            if not self.longest:
-                self.longest = core_seconds(lambda: self.seed.epoch(self.documents, to_longest=True))
+            self.fixed.append(seed_epoch(self.job))
+            self.longest = self.longest or seed_epoch(self.job, to_longest=True)
         self.roof.probe()
         control.should_training_stop = len(self.seconds) == self.repeats
         self.started = process_time()
@@ -91,6 +91,7 @@ class Epochs(TrainerCallback):
     def row(self) -> Row:
         tokens, read = useful(self.batches, self.trainer), sum(map(len, self.documents))
         places = len(self.documents) * seed_program.LONGEST
+        theirs = seed_program.SeedModel(self.job["vocab_size"], self.job["pad"], **self.job["shape"])
         return Row(
             "seed_training",
             "our stage / the seed's way",
@@ -105,9 +106,19 @@ class Epochs(TrainerCallback):
                 "padding_other": round(1 - read / places, 3),
                 "other_padded_to_longest": rounded(read / self.longest),
                 "parameters": sum(weight.numel() for weight in self.trainer.model.parameters()),
-                "parameters_other": sum(weight.numel() for weight in self.seed.model.parameters()),
+                "parameters_other": sum(weight.numel() for weight in theirs.parameters()),
             },
         )
+
+
+def seed_epoch(job: dict[str, Any], to_longest: bool = False) -> float:
+    """Core-seconds of the seed's program, in a process of its own without the allocator settings of our Makefile."""
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+    command = [sys.executable, "-m", "benchmarks.seed_program"]
+    said = json.dumps(job | {"to_longest": to_longest})
+    return float(
+        subprocess.run(command, cwd=ROOT, env=plain, input=said, text=True, capture_output=True, check=True).stdout
+    )
 
 
 def documents(batches: list[Batch], pad: int) -> list[list[int]]:
