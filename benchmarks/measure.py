@@ -88,15 +88,17 @@ class Roof:
 
 
 def flops_per_token(model: Any, context: float) -> float:
-    """Of a step of training, by the convention of the PaLM paper (appendix B): 6 N + 12 L D context.
+    """Of a step of training, by the convention of the PaLM paper (appendix B): 6 N + 12 L H Q context.
 
-    N counts the weights that are multiplied (the head, not the table of embeddings), L layers, D width; `context` is
-    how many tokens each one attends to. Optimizer, norms and softmax are not counted.
+    N counts the weights that are multiplied (the head, not the table of embeddings), L layers, H heads, Q the channels
+    of one; `context` is how many tokens each one attends to. Optimizer, norms and softmax are not counted.
     """
     import torch
 
     weights = sum(module.weight.numel() for module in model.modules() if isinstance(module, torch.nn.Linear))
-    return 6 * weights + 12 * model.config.num_hidden_layers * model.config.hidden_size * context
+    config = model.config
+    channels = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return 6 * weights + 12 * config.num_hidden_layers * config.num_attention_heads * channels * context
 
 
 def machine() -> dict[str, Any]:
