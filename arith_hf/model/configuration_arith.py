@@ -29,6 +29,7 @@ class ArithConfig(PreTrainedConfig):
     """Names, meanings and defaults of `LlamaConfig`; the fields below `# Ours` are not Llama's.
 
     rope_theta: base of the rotary frequencies.
+    head_dim: width of a head; 0: hidden_size / num_attention_heads.
     position_embedding: `rotary`, `learned` (absolute, at most `max_position_embeddings` of them) or `none`.
     qk_norm: RMSNorm on the queries and keys of each head, as Qwen3 has.
     hidden_dropout: on the embeddings and on what each attention and MLP adds to the residual stream.
@@ -67,15 +68,17 @@ class ArithConfig(PreTrainedConfig):
     # Ours
     rope_theta: float | int = 10_000.0
     position_embedding: Literal["rotary", "learned", "none"] = "rotary"
+    head_dim: int = 0
     qk_norm: bool = False
     sliding_window: int | None = None
     hidden_dropout: float | int = 0.0
     zero_init_output: bool = False
     tokenizer_fingerprint: str | None = None
 
-    @property
-    def head_dim(self) -> int:
-        return self.hidden_size // self.num_attention_heads
+    def __post_init__(self, **kwargs: Any) -> None:
+        if not self.head_dim and self.num_attention_heads and not self.hidden_size % self.num_attention_heads:
+            self.head_dim = self.hidden_size // self.num_attention_heads
+        super().__post_init__(**kwargs)
 
     def validate_architecture(self) -> None:
         """Called by `@strict`: what the fields must hold together."""
@@ -83,11 +86,13 @@ class ArithConfig(PreTrainedConfig):
         for name in (*shape, "max_position_embeddings"):
             if getattr(self, name) < 1:
                 raise ValueError(f"need {name} >= 1, got {getattr(self, name)}")
-        if self.hidden_size % self.num_attention_heads:
+        if not self.head_dim:
             raise ValueError(
-                f"need hidden_size to be a multiple of num_attention_heads, "
+                f"need hidden_size to be a multiple of num_attention_heads, or a head_dim, "
                 f"got {self.hidden_size} and {self.num_attention_heads}"
             )
+        if self.head_dim < 1:
+            raise ValueError(f"need head_dim >= 1, got {self.head_dim}")
         if self.position_embedding == "rotary" and self.head_dim % 2:
             raise ValueError(f"need an even head_dim for rotary positions, got {self.head_dim}")
         if self.pad_token_id is not None and not 0 <= self.pad_token_id < self.vocab_size:
@@ -140,7 +145,6 @@ class ArithConfig(PreTrainedConfig):
             **fields,
             architectures=["Qwen3ForCausalLM" if self.qk_norm else "LlamaForCausalLM"],
             num_key_value_heads=self.num_attention_heads,
-            head_dim=self.head_dim,
             rope_parameters={"rope_type": "default", "rope_theta": float(self.rope_theta)},
         )
 

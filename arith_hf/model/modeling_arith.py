@@ -129,10 +129,11 @@ class ArithAttention(nn.Module):
         super().__init__()
         self.config, self.layer_idx = config, layer_idx
         self.head_dim = config.head_dim
-        self.q_proj = nn.Linear(config.hidden_size, config.hidden_size, bias=False)
-        self.k_proj = nn.Linear(config.hidden_size, config.hidden_size, bias=False)
-        self.v_proj = nn.Linear(config.hidden_size, config.hidden_size, bias=False)
-        self.o_proj = ArithOutput(config.hidden_size, config.hidden_size, bias=False)
+        heads = config.num_attention_heads * config.head_dim
+        self.q_proj = nn.Linear(config.hidden_size, heads, bias=False)
+        self.k_proj = nn.Linear(config.hidden_size, heads, bias=False)
+        self.v_proj = nn.Linear(config.hidden_size, heads, bias=False)
+        self.o_proj = ArithOutput(heads, config.hidden_size, bias=False)
         if config.qk_norm:
             self.q_norm = ArithRMSNorm(self.head_dim, config.rms_norm_eps)
             self.k_norm = ArithRMSNorm(self.head_dim, config.rms_norm_eps)
@@ -294,15 +295,16 @@ class ArithForCausalLM(ArithPreTrainedModel, GenerationMixin):
         self.post_init()
 
     def floating_point_ops(self, input_dict: dict[str, Any], exclude_embeddings: bool = True) -> int:
-        """Of one training step, as PaLM counts: 6 a weight of a matrix and token, 12 a layer, channel and token seen.
+        """Of one training step, as PaLM counts: 6 a token and weight of a matrix, 12 a layer, channel and token seen.
 
         `Trainer` asks at every step; the library's answer walks all parameters each time and leaves attention out.
         """
         rows, length = input_dict["input_ids"].shape
         config, seen = self.config, min(length, self.config.sliding_window or length)
-        layer = 4 * config.hidden_size**2 + 3 * config.hidden_size * config.intermediate_size
+        heads = config.num_attention_heads * config.head_dim
+        layer = 4 * config.hidden_size * heads + 3 * config.hidden_size * config.intermediate_size
         matrices = config.num_hidden_layers * layer + config.vocab_size * config.hidden_size
-        return rows * length * (6 * matrices + 12 * config.num_hidden_layers * config.hidden_size * seen)
+        return rows * length * (6 * matrices + 12 * config.num_hidden_layers * heads * seen)
 
     @can_return_tuple
     def forward(

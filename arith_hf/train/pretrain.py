@@ -37,6 +37,9 @@ class PretrainArguments(stage.StageArguments):
         default="error",
         metadata={"help": "Documents longer than max_length: stop, drop and count them, or keep their beginning."},
     )
+    loss_on_given: bool = field(
+        default=False, metadata={"help": "Learn also what the corpus marks as given: problems, operands of a drill."}
+    )
     dataset_num_proc: int | None = field(default=None, metadata={"help": "Processes that tokenize."})
     optimizer: str = field(
         default="trainer",
@@ -54,19 +57,21 @@ def pack(
     max_length: int,
     overlong: str = "error",
     num_proc: int | None = None,
+    loss_on_given: bool = False,
 ) -> Dataset:
     """Blocks of `max_length` tokens made of whole documents (TRL's best fit): `input_ids`, `position_ids`, `labels`.
 
     Positions restart at each document; padding is one more document, with labels -100.
-    No label for the beginning of a document, nor for its first `given` characters where there is such a column.
+    No label for the beginning of a document, nor for its first `given` characters where there is such a column, unless
+    `loss_on_given`.
     The end token stands behind each document but those whose column `ends` is false: pieces cut from a longer one.
     `overlong: cut` keeps the beginning of a document that no block can hold.
     """
-    end = model_tokenizer.eos_token_id
+    end, encode = model_tokenizer.eos_token_id, data.encode  # of a module `datasets` finds no hash, and caches nothing
 
     def tokenize(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
         count = len(batch["text"])
-        encoded = data.encode(model_tokenizer, batch["text"], return_offsets_mapping=True)
+        encoded = encode(model_tokenizer, batch["text"], return_offsets_mapping=True)
         documents: dict[str, list[Any]] = {"input_ids": [], "labels": [], "length": []}
         for ids, offsets, given, whole in zip(
             encoded["input_ids"],
@@ -75,6 +80,7 @@ def pack(
             batch.get("ends", [True] * count),
             strict=True,
         ):
+            given *= not loss_on_given
             labels = [token if start >= given else -100 for token, (start, _) in zip(ids, offsets, strict=True)]
             most = max_length if overlong == "cut" else None
             documents["input_ids"].append((ids + [end] * whole)[:most])
@@ -158,7 +164,7 @@ def prepare(argv: list[str]) -> tuple[Trainer, stage.Run]:
     run = stage.begin("pretrain", argv, (own, training), training, model_tokenizer, parent=None)
     with training.main_process_first():
         train, validation = (
-            pack(rows, model_tokenizer, own.max_length, own.overlong, own.dataset_num_proc)
+            pack(rows, model_tokenizer, own.max_length, own.overlong, own.dataset_num_proc, own.loss_on_given)
             for rows in (train, validation)
         )
     trainer = Trainer(

@@ -28,6 +28,7 @@ class Samples(TrainerCallback):
     def __init__(self, trainer: Trainer, rows: Dataset, num_printed: int, max_new_tokens: int | None = None) -> None:
         self.trainer, self.num_printed = trainer, num_printed
         self.prompts = list(rows["prompt"])
+        self.drafts = list(rows["completion"]) if "completion" in rows.column_names else None
         self.answers = [str(answer) for answer in answers(rows)]
         self.tokenizer = cast(PreTrainedTokenizerBase, trainer.processing_class)
         self.max_new_tokens = max_new_tokens or longest(self.tokenizer, rows["completion"])
@@ -41,7 +42,9 @@ class Samples(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         model = self.trainer.accelerator.unwrap_model(self.trainer.model)
-        completions = solver.generate(model, self.tokenizer, self.prompts, max_new_tokens=self.max_new_tokens)
+        completions = solver.generate(
+            model, self.tokenizer, self.prompts, max_new_tokens=self.max_new_tokens, drafts=self.drafts
+        )
         said = [one.answer for one in completions]
         right = [is_right(mine, answer) for mine, answer in zip(said, self.answers, strict=True)]
         score = {"eval_exact_match": round(sum(right) / max(len(right), 1), 4)}

@@ -45,7 +45,7 @@ def test_the_seed_size_is_what_its_document_asks_for() -> None:
         ("small", {"hiden_size": 3}, "did you mean `hidden_size`"),
         ("small", {"position_embeddings": "rotary"}, "did you mean `position_embedding`"),
         ("small", {"position_embedding": "rotory"}, "rotory"),
-        ("small", {"hidden_size": 130}, "multiple of num_attention_heads, got 130 and 4"),
+        ("small", {"hidden_size": 130}, "multiple of num_attention_heads, or a head_dim, got 130 and 4"),
         ("small", {"hidden_size": "128"}, "expected int"),
         ("small", {"hidden_size": 20}, "even head_dim"),
         ("small", {"num_attention_heads": 0}, "need num_attention_heads >= 1, got 0"),

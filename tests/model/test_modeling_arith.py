@@ -37,12 +37,16 @@ def assert_close(one: torch.Tensor, other: torch.Tensor, atol: float = 1e-5) -> 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 @pytest.mark.parametrize("tie", [True, False])
 @pytest.mark.parametrize(
-    ("qk_norm", "window", "stock"),
-    [(False, None, LlamaForCausalLM), (True, None, Qwen3ForCausalLM), (True, 6, Qwen3ForCausalLM)],
+    ("shape", "stock"),
+    [
+        ({}, LlamaForCausalLM),
+        ({"head_dim": 24}, LlamaForCausalLM),
+        ({"qk_norm": True}, Qwen3ForCausalLM),
+        ({"qk_norm": True, "sliding_window": 6, "head_dim": 24}, Qwen3ForCausalLM),
+    ],
 )
-def test_logits_loss_and_gradients_are_those_of_the_stock_architecture(qk_norm, window, stock, tie, attention) -> None:
-    shape = {"qk_norm": qk_norm, "sliding_window": window, "tie_word_embeddings": tie, "rope_theta": 500}
-    ours = make(**shape, attn_implementation=attention)
+def test_logits_loss_and_gradients_are_those_of_the_stock_architecture(shape, stock, tie, attention) -> None:
+    ours = make(**shape, tie_word_embeddings=tie, rope_theta=500, attn_implementation=attention)
     theirs = stock(ours.config.to_stock()).eval()
     theirs.set_attn_implementation(attention)
     theirs.load_state_dict(ours.state_dict())

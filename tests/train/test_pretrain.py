@@ -61,6 +61,22 @@ def test_a_document_that_no_block_holds_keeps_its_beginning(road):
     assert long["input_ids"].tolist() == [tokenizer.bos_token_id, *tokenizer("1" * 15)["input_ids"][1:]]
 
 
+def test_what_is_given_is_learned_where_asked(road):
+    tokenizer = checkpoint.load_tokenizer(road / "checkpoints/tiny/tokenizer")
+    rows = Dataset.from_dict({"text": ["1 + 2"], "given": [4]})
+    all_of_it, rest = (pack(rows, tokenizer, 16, loss_on_given=asked)[0]["labels"] for asked in (True, False))
+    assert (all_of_it != -100).sum() == 4
+    assert (rest != -100).sum() == 2
+
+
+def test_text_is_tokenized_once(road, monkeypatch, tmp_path):
+    tokenizer = checkpoint.load_tokenizer(road / "checkpoints/tiny/tokenizer")
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"text": "1 + 2"}\n')
+    first, second = (pack(data.read(path, ["text"]), tokenizer, 16) for _ in range(2))
+    assert first.cache_files == second.cache_files != []
+
+
 def test_text_alone_is_learned_from_its_first_token_on(road):
     tokenizer = checkpoint.load_tokenizer(road / "checkpoints/tiny/tokenizer")
     (block,) = pack(Dataset.from_dict({"text": ["1 + 2"]}), tokenizer, 64)
