@@ -61,7 +61,10 @@ def test_a_full_checkpoint_of_ours_loads_exactly(copy: Path) -> None:
 def test_any_architecture_loads(copy: Path, tmp_path: Path) -> None:
     _, known = checkpoint.load(copy)
     shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
-    for config in (LlamaConfig(vocab_size=99, **shape), GPT2Config(vocab_size=99, n_embd=8, n_layer=1, n_head=1)):
+    for config in (
+        LlamaConfig(vocab_size=len(known), **shape),
+        GPT2Config(vocab_size=len(known), n_embd=8, n_layer=1, n_head=1),
+    ):
         path = tmp_path / config.model_type
         AutoModelForCausalLM.from_config(config).save_pretrained(path, max_shard_size="8KB")
         known.save_pretrained(path)
