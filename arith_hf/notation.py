@@ -143,6 +143,18 @@ def excerpt(
     return given + number, lines.removeprefix(number)
 
 
+def verdict(problem: str, working: Working) -> tuple[str, str]:
+    """A problem, and what shows whether it is well formed: the error form, or the first operation (if it has one).
+
+    >>> verdict("Evaluate: 5 - 3", Working((Step(5, "-", 3, 2, "2"),), 2))
+    ('Evaluate: 5 - 3\\n', '<think>\\nStep 1: 5 - 3 = ')
+    """
+    if not working.steps:
+        return prompt(problem), completion(working)
+    given, _ = drill(1, working.steps[0])
+    return prompt(problem), THINK + given
+
+
 def drill(number: int, step: Step) -> tuple[str, str]:
     """One fact: what is given, and its result with the words behind it, which tell where the number ends.
 

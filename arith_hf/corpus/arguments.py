@@ -39,6 +39,7 @@ class CorpusArguments:
     segment_steps: int = key(2, "most steps in a segment or an excerpt")
     excerpt_rate: float = key(0.0, "share of pretraining documents that are a few steps inside a longer line")
     excerpt_items: int = key(40, "most numbers and parentheses around the expression of an excerpt")
+    verdict_rate: float = key(0.0, "share that are a problem and its first operation, or ERROR for every other one")
     drill_rate: float = key(0.0, "share of pretraining documents that are single facts")
     drill_range: int = key(100, "facts are those of problems with numbers up to num_range's greatest .. this")
     single_rate: float = key(0.0, "share of traces that are a problem of one operator, its numbers those of a drill")
@@ -97,7 +98,7 @@ class CorpusArguments:
         for names in (
             ("invalid_rate", "typed_rate", "single_rate"),
             ("sft_invalid_rate", "typed_rate", "single_rate"),
-            ("segment_rate", "excerpt_rate", "drill_rate"),
+            ("segment_rate", "excerpt_rate", "verdict_rate", "drill_rate"),
         ):
             shares = [getattr(self, name) for name in names]
             if min(shares) < 0 or sum(shares) > 1:

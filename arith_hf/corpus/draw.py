@@ -115,18 +115,16 @@ def pretrain_row(rng: random.Random, split: str, recipe: CorpusArguments) -> Row
 
     `ends` says that it is whole, so that a trainer puts its end token behind it (never behind a cut).
     """
-    share = rng.random()
-    if share < recipe.drill_rate:
-        source, (given, learned) = "drill", drill(rng, split, recipe)
-    elif share < recipe.drill_rate + recipe.segment_rate:
-        source, (given, learned) = "segment", segment(rng, split, recipe)
-    elif share < recipe.drill_rate + recipe.segment_rate + recipe.excerpt_rate:
-        source, (given, learned) = "excerpt", excerpt(rng, split, recipe)
-    else:
-        row = describe(pose_mixed(rng, split, recipe, recipe.invalid_rate), split, recipe)
-        source, given, learned = "trace", row["prompt"], row["completion"]
+    rates = (recipe.drill_rate, recipe.segment_rate, recipe.excerpt_rate, recipe.verdict_rate)
+    (source,) = rng.choices((*PIECES, "trace"), (*rates, 1 - sum(rates)))
+    given, learned = (PIECES | {"trace": trace})[source](rng, split, recipe)
     text = given + learned
     return {"text": text, "source": source, "given": len(given), "ends": notation.read_answer(text) is not None}
+
+
+def trace(rng: random.Random, split: str, recipe: CorpusArguments) -> tuple[str, str]:
+    row = describe(pose_mixed(rng, split, recipe, recipe.invalid_rate), split, recipe)
+    return row["prompt"], row["completion"]
 
 
 def segment(rng: random.Random, split: str, recipe: CorpusArguments) -> tuple[str, str]:
@@ -143,17 +141,26 @@ def segment(rng: random.Random, split: str, recipe: CorpusArguments) -> tuple[st
 
 
 def excerpt(rng: random.Random, split: str, recipe: CorpusArguments) -> tuple[str, str]:
-    """A few steps of a trace in a longer line, which is no expression."""
+    """A few steps of a trace in a longer line, which is no expression; as a problem, the line is in the split."""
+    task = tasks.get(recipe.task)
     expression, working, starts = worked(rng, split, recipe, typed=False)
-    start = rng.choice(starts)
-    return notation.excerpt(
-        expression,
-        working,
-        start,
-        count=rng.randint(1, recipe.segment_steps),
-        first=1 if rng.random() < AS_PROBLEM else label(rng),
-        around=tasks.get(recipe.task).surroundings(rng, recipe.num_range, recipe.excerpt_items),
-    )
+    start, count = rng.choice(starts), rng.randint(1, recipe.segment_steps)
+    first = 1 if rng.random() < AS_PROBLEM else label(rng)
+    while True:
+        around = task.surroundings(rng, recipe.num_range, recipe.excerpt_items)
+        given, learned = notation.excerpt(expression, working, start, count, first, around)
+        if split_of(task.normalise(notation.posed(given))) == split:
+            return given, learned
+
+
+def verdict(rng: random.Random, split: str, recipe: CorpusArguments) -> tuple[str, str]:
+    """A problem, malformed or not with equal chance, whose size and nesting do not tell which."""
+    task = tasks.get(recipe.task)
+    if rng.random() < 0.5:
+        expression = pose(rng, split, recipe, invalid=True, typed=rng.random() < 0.7)
+    else:
+        expression = pose(rng, split, recipe, form="padded" if rng.random() < 0.7 else None)
+    return notation.verdict(notation.problem(expression, recipe.task), task.work(expression))
 
 
 def worked(rng: random.Random, split: str, recipe: CorpusArguments, typed: bool) -> tuple[str, Working, list[int]]:
@@ -191,6 +198,13 @@ def fact(rng: random.Random, split: str, recipe: CorpusArguments) -> Step:
             return step
     raise ValueError(f"found no fact in the {split} split with numbers {least} to {recipe.drill_range}: widen them")
 
+
+PIECES: dict[str, Callable[[random.Random, str, CorpusArguments], tuple[str, str]]] = {
+    "drill": drill,
+    "segment": segment,
+    "excerpt": excerpt,
+    "verdict": verdict,
+}
 
 # Files
 

@@ -252,27 +252,25 @@ def groups(rng: random.Random, max_depth: int) -> str:
 
 
 def padded(rng: random.Random, max_depth: int) -> str:
-    """A shape of the seed sampler with spare parentheses anywhere: longer and more nested than deep.
+    """A tree of the seed sampler with spare parentheses anywhere: longer and more nested than deep.
 
     So neither tells a malformed problem from a good one.
     """
-    drawn, _ = stopped(rng, max_depth)
-    for _ in range(rng.randint(1, 3)):
-        place = rng.choice([match.start() for match in re.finditer(r"[(#]", drawn)])
-        end = place + 1 if drawn[place] == "#" else closing(drawn, place) + 1
-        spare = rng.randint(1, 3)
-        drawn = drawn[:place] + "(" * spare + drawn[place:end] + ")" * spare + drawn[end:]
-    return drawn
+    often = rng.choice((0.1, 0.3, 0.5))
 
+    def tree(most: int) -> str:
+        text = "#"
+        if most and rng.random() >= STOP:
+            text = f"({tree(most - 1)} {rng.choice('+-')} {tree(most - 1)})"
+        while rng.random() < often:
+            text = f"({text})"
+        return text
 
-def closing(text: str, start: int) -> int:
-    """The place of the parenthesis that closes the one at `start`."""
-    depth = 0
-    for place in range(start, len(text)):
-        depth += (text[place] == "(") - (text[place] == ")")
-        if depth == 0:
-            return place
-    raise AssertionError(f"{text} does not close the parenthesis at {start}")
+    drawn = tree(max_depth)
+    while max_depth and " " not in drawn:
+        drawn = tree(max_depth)
+    spare = max_depth == 0 or rng.random() < 0.2 or (drawn.startswith("((") and drawn.endswith("))"))
+    return drawn if spare else drawn[1:-1]
 
 
 def operators(rng: random.Random, max_depth: int) -> str:

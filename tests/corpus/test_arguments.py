@@ -21,7 +21,10 @@ from arith_hf.corpus.arguments import CorpusArguments
         ({"drill_range": 0}, "need drill_range >= 1, got 0"),
         ({"invalid_rate": 1.5}, "need invalid_rate, typed_rate and single_rate of at least 0 and together at most 1"),
         ({"invalid_rate": -0.1}, r"together at most 1, got \[-0.1"),
-        ({"segment_rate": 0.6, "drill_rate": 0.6}, r"need segment_rate, excerpt_rate and drill_rate of .* at most 1"),
+        (
+            {"segment_rate": 0.6, "drill_rate": 0.6},
+            r"need segment_rate, excerpt_rate, verdict_rate and drill_rate of .* at most 1",
+        ),
         ({"max_depth": 0}, "need 0 <= min_depth <= max_depth <= 12, got 1 and 0"),
         ({"max_depth": 0, "min_depth": 0}, "need max_depth >= 1, got 0"),
         ({"min_depth": 3, "max_depth": 2}, "need 0 <= min_depth <= max_depth <= 12, got 3 and 2"),

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -23,8 +24,10 @@ SMALL = {
     "num_validation": 60,
     "num_test": 60,
     "num_harder": 20,
-    "segment_rate": 0.3,
-    "drill_rate": 0.3,
+    "segment_rate": 0.2,
+    "excerpt_rate": 0.15,
+    "verdict_rate": 0.15,
+    "drill_rate": 0.25,
     "typed_rate": 0.2,
     "invalid_rate": 0.25,
     "num_proc": 1,
@@ -131,6 +134,38 @@ def test_segments_and_drills_are_true(small):
             assert row["text"].startswith((f"Evaluate: {head}\n<think>\nStep 1: ", f"\nExpression now: {head}\nStep "))
             number = int(lines[0].split(":")[0].removeprefix("Step "))
             assert notation.step_lines(steps, number) in row["text"]
+
+
+def test_excerpts_are_steps_in_lines_that_are_no_expressions(small):
+    found = [row for row in rows(small, "pretrain/train") if row["source"] == "excerpt"]
+    for row in found:
+        before = notation.posed(row["text"])
+        assert task.kind(before) == "invalid"
+        given = row["text"][: row["given"]]
+        assert given.startswith("Evaluate: ") == given.endswith("<think>\nStep 1: ")
+        for line in row["text"].split("\n"):
+            if line.startswith("Step ") and " = " in line:
+                fact, _, result = line.partition(": ")[2].partition(" = ")
+                assert int(result) == task.work(fact).answer
+                operation, after = f"({fact})", before.replace(f"({fact})", result, 1)
+                assert ")" not in before[: before.index(operation)]  # the one due
+            if line.startswith("Expression now: ") and "Step" in row["text"].split(line)[0]:
+                assert line == f"Expression now: {after}"
+                before = after
+    assert {row["text"].startswith("Evaluate: ") for row in found} == {True, False}
+
+
+def test_verdicts_are_first_operations_or_errors(small):
+    found = [row for row in rows(small, "pretrain/train") if row["source"] == "verdict"]
+    kinds = Counter(task.kind(notation.posed(row["text"])) for row in found)
+    assert min(kinds["valid"], kinds["invalid"]) > 0.3 * len(found)
+    for row in found:
+        right = notation.completion(task.work(notation.posed(row["text"])))
+        learned = row["text"][row["given"] :]
+        assert right.startswith(learned)
+        assert row["ends"] == (learned == right)
+        assert row["ends"] or learned.endswith(" = ")
+    assert any("(((((" in row["text"] for row in found)
 
 
 def test_no_problem_is_in_two_splits_whatever_the_seed(small, tmp_path):
