@@ -21,6 +21,7 @@ from arith_hf.tasks.base import Step, Working
 SALT = "arith-hf split 2375: "
 SHAPES, FILLS = 200, 100  # draws of a shape, and of numbers for each, before a split is taken to hold no such problem
 
+KNOWN = 0.7  # share of facts of two numbers inside num_range that are drawn again
 AS_PROBLEM = 0.3  # share of excerpts whose line is a problem: there the first copy is made
 
 Row = dict[str, Any]
@@ -188,12 +189,15 @@ def drill(rng: random.Random, split: str, recipe: CorpusArguments) -> tuple[str,
 def fact(rng: random.Random, split: str, recipe: CorpusArguments) -> Step:
     """One step whose problem is in the split, as workings with numbers up to some bound have them.
 
-    The bound lies between num_range's and drill_range, its logarithm drawn evenly.
+    The bound lies between num_range's and drill_range, its logarithm drawn evenly. Facts of two small numbers are few
+    and soon known: most of them are drawn again.
     """
     least, greatest = recipe.num_range
     for _ in range(SHAPES * FILLS):
         bound = round(greatest * (max(greatest, recipe.drill_range) / greatest) ** rng.random())
         step = tasks.get(recipe.task).fact(rng, (least, bound), recipe.max_depth)
+        if max(abs(step.left), abs(step.right)) <= greatest and rng.random() < KNOWN:
+            continue
         if split_of(f"{step.left} {step.operator} {step.right}") == split:
             return step
     raise ValueError(f"found no fact in the {split} split with numbers {least} to {recipe.drill_range}: widen them")
