@@ -1,6 +1,6 @@
 """The results table over seeds: the same recipe trained with several seeds, each measured by `arith-hf evaluate`.
 
-May not measure anything: it reads the `evaluate.json` (and the cost in `metrics.json` or `speedrun.json`) of each folder.
+May not measure anything: it reads `evaluate.json` of each folder, and the cost in `metrics.json` or `speedrun.json`.
 
     python -m benchmarks.results checkpoints/expression/pretrain checkpoints/expression/speedrun/seed-1
 """
