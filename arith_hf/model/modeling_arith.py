@@ -24,6 +24,7 @@ from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_arith import ArithConfig
 
+LARGE = 2**24  # pairs of places: a mask of more is left as it is, a byte a pair
 CHUNK = 64  # queries; of a window of 128 and 256 tokens 32 is as fast, 128 slower
 
 
@@ -240,7 +241,7 @@ class ArithModel(ArithPreTrainedModel):
             past_key_values=past_key_values,
             position_ids=position_ids,
         )
-        if isinstance(mask, Tensor) and mask.dtype == torch.bool and mask.device.type == "cpu":
+        if isinstance(mask, Tensor) and mask.dtype == torch.bool and mask.device.type == "cpu" and mask.numel() < LARGE:
             # Once, not in every layer and again in its backward pass.
             mask = torch.zeros(mask.shape, dtype=x.dtype).masked_fill_(~mask, float("-inf"))
         if use_cache and past_key_values is None:
