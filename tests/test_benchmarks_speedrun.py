@@ -36,7 +36,8 @@ def test_a_claim_needs_spread_and_a_mean_beyond_the_level():
 
 def test_the_clock_stands_still_while_the_model_is_examined():
     model = torch.nn.Linear(2, 2)
-    model.config = SimpleNamespace(num_hidden_layers=1, hidden_size=2, sliding_window=2, pad_token_id=0)
+    shape = {"num_hidden_layers": 1, "num_attention_heads": 1, "head_dim": 2}
+    model.config = SimpleNamespace(**shape, sliding_window=2, pad_token_id=0)
     blocks = {"input_ids": [[5, 5, 5, 0]], "position_ids": [[0, 1, 2, 0]]}
     rows = Dataset.from_dict(blocks).with_format("torch")
     trainer = SimpleNamespace(model=model, train_dataset=rows, add_callback=lambda _: None)
