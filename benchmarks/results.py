@@ -22,12 +22,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not folders:
         raise SystemExit("need folders of checkpoints that `arith-hf evaluate` has measured")
     blocks = [scores(files.read_json(folder / "evaluate.json")["protocols"]) for folder in folders]
-    rows = [
-        row(name, [block[name] for block in blocks]) for name in blocks[0] if all(name in block for block in blocks)
-    ]
+    shared = [name for name in blocks[0] if all(name in block for block in blocks)]
+    rows = [row(name, [block[name] for block in blocks]) for name in shared]
     print(*(f"| {' | '.join(cells)} |" for cells in (HEAD, ["---"] * len(HEAD), *rows)), sep="\n", end="\n\n")
     minutes = [round(cost(folder) / 60, 1) for folder in folders]
-    means = {name: claims.spread([block[name]["exact_match"] for block in blocks]) for name in blocks[0]}
+    means = {name: claims.spread([block[name]["exact_match"] for block in blocks]) for name in shared}
     print(json.dumps({"folders": [str(folder) for folder in folders], "core_minutes": minutes, "mean_interval": means}))
 
 
