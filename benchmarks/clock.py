@@ -21,19 +21,9 @@ from transformers import Trainer, TrainerCallback
 
 from arith_hf import evaluate, scoring
 from arith_hf.train import pretrain, stage
-from benchmarks.material import said
+from benchmarks.material import ALONE, said
 from benchmarks.measure import flops_per_token
 
-# What the stage does beside training is off; batches are made in this process, where the clock sees their cost.
-ALONE: dict[str, Any] = {
-    "eval_strategy": "no",
-    "save_strategy": "no",
-    "load_best_model_at_end": False,
-    "num_eval_generations": 0,
-    "report_to": "none",
-    "disable_tqdm": True,
-    "dataloader_num_workers": 0,
-}
 FIRST, WORTH = 100, 0.7  # a model that solves 90 % solves fewer than 70 of 100 once in ten million times
 SAMPLE = 2000  # blocks over which the mean context is taken
 
