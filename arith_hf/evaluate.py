@@ -96,7 +96,10 @@ class EvaluateArguments:
         if self.stop_at_fault and not self.drafts:
             raise ValueError("need drafts: true for stop_at_fault, which looks where a completion parts from its draft")
         if self.num_samples is not None and len(self.num_samples) not in (1, len(self.protocol)):
-            raise ValueError(f"need one num_samples, or one for each protocol, got {len(self.num_samples)}")
+            raise ValueError(
+                f"need one num_samples, or one for each protocol, got {len(self.num_samples)} "
+                f"for {len(self.protocol)}: add --num_samples"
+            )
         for name in ("num_samples", "batch_size", "max_new_tokens"):
             value = getattr(self, name)
             if value is not None and (lowest := min(value) if isinstance(value, list) else value) < 1:
