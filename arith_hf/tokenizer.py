@@ -19,7 +19,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import (
+    AddedToken,
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from arith_hf import files, notation, recipe
@@ -27,6 +37,8 @@ from arith_hf import files, notation, recipe
 SPECIALS = dict(pad_token=notation.PAD, unk_token=notation.UNK, bos_token=notation.BOS, eos_token=notation.EOS)
 TAGS = (notation.THINK, notation.END_THINK)
 ALPHABET = "0123456789+-() \n"  # what an expression, and the end of a prompt, are written in
+PRIVATE = 0xE000  # from here on Unicode names no character: those of a text stay what they are, or are unknown
+MOST_PLACES = 9
 SAMPLE = 1000  # rows of each file that are proven to come back; a second of work
 PERCENTILES = (50, 90, 95, 99)
 
@@ -37,6 +49,10 @@ class TokenizerArguments:
 
     kind: Literal["digits", "bpe", "char"] = field(
         default="digits", metadata={"help": "digits: whole keywords and single digits; bpe: learned; char: characters."}
+    )
+    places: int = field(
+        default=1,
+        metadata={"help": "kind digits: a digit is another token as unit, ten, hundred; the last counts for all beyond."},
     )
     vocab_size: int = field(default=1000, metadata={"help": "Number of tokens, for kind bpe alone."})
     model_max_length: int | None = field(
@@ -50,14 +66,18 @@ class TokenizerArguments:
 
 
 def train(
-    kind: str, texts: Iterable[str] = (), vocab_size: int = 1000, model_max_length: int | None = None
+    kind: str,
+    texts: Iterable[str] = (),
+    vocab_size: int = 1000,
+    model_max_length: int | None = None,
+    places: int = 1,
 ) -> PreTrainedTokenizerFast:
     """A tokenizer of the kind `digits`, `char` or `bpe`; only the last reads `texts` and minds `vocab_size`.
 
-    It puts BOS in front and nothing at the end. The think tags are whole tokens but not special ones.
+    Only the first minds `places`. It puts BOS in front and nothing at the end. The think tags are whole tokens but not special ones.
     """
     makers = {
-        "digits": lambda: list_pieces(notation.KEYWORDS, ALPHABET),
+        "digits": lambda: with_places(places),
         "char": lambda: list_pieces(TAGS, ALPHABET + "".join(notation.KEYWORDS)),
         "bpe": lambda: learn_merges(texts, vocab_size),
     }
@@ -77,6 +97,32 @@ def train(
         **SPECIALS,
         **limit,
     )
+
+
+def with_places(places: int) -> Tokenizer:
+    """Keywords and single digits, with other tokens for a digit as unit, as ten, ..., `places` of them.
+
+    The last stands for all places beyond it. So the columns of a sum are found by what stands there, not by counting.
+    The text that comes back is the same.
+    """
+    if not 1 <= places <= MOST_PLACES:
+        raise ValueError(f"need places from 1 to {MOST_PLACES}, got {places}")
+    if places == 1:
+        return list_pieces(notation.KEYWORDS, ALPHABET)
+    marks = "".join(chr(PRIVATE + index) for index in range(10 * (places - 1)))  # 0 to 9 as tens, 0 to 9 as hundreds, ...
+    digit = f"[0-9{marks}]"
+
+    def behind(place: int) -> str:
+        return f"(?={digit}{{{place}}}{'' if place == places - 1 else f'(?!{digit})'})"
+
+    normalizer = normalizers.Sequence(
+        [normalizers.Replace(Regex(f"{index % 10}{behind(1 + index // 10)}"), mark) for index, mark in enumerate(marks)]
+    )
+    core = list_pieces([normalizer.normalize_str(keyword) for keyword in notation.KEYWORDS], ALPHABET + marks)
+    core.normalizer = normalizer
+    back = [decoders.Replace(mark, str(index % 10)) for index, mark in enumerate(marks)]
+    core.decoder = decoders.Sequence([decoders.Fuse(), *back])
+    return core
 
 
 def list_pieces(wholes: Sequence[str], characters: str) -> Tokenizer:
@@ -156,6 +202,12 @@ def count_tokens(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> li
     return [len(encoding.ids) + 1 for encoding in tokenizer.backend_tokenizer.encode_batch_fast(list(texts))]
 
 
+def line_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Ids of the tokens that begin a line: a line break and what goes with it, and the head of a problem."""
+    texts = {index: tokenizer.decode([index]) for index in range(len(tokenizer))}
+    return [index for index, text in texts.items() if text.startswith("\n") or text == notation.HEAD]
+
+
 # The stage
 
 
@@ -167,7 +219,7 @@ def main(argv: list[str]) -> None:
         raise ValueError("need dataset_name and output_dir: --config recipes/<model>/tokenizer.yaml implies both")
     manifest = find_manifest(corpus)
     texts = (row["text"] for row in files.read_jsonl(corpus / "pretrain" / "train.jsonl"))
-    tokenizer = train(arguments.kind, texts, arguments.vocab_size, arguments.model_max_length)
+    tokenizer = train(arguments.kind, texts, arguments.vocab_size, arguments.model_max_length, arguments.places)
     for path in sorted(corpus.glob("*/*.jsonl")):
         require_known(tokenizer, islice(read_texts(path), SAMPLE))
     lengths_ = count_tokens(tokenizer, list(islice(read_texts(corpus / "sft" / "train.jsonl"), 10 * SAMPLE)))
@@ -175,6 +227,7 @@ def main(argv: list[str]) -> None:
     sign(manifest, fingerprint(tokenizer))
     metrics = {
         "kind": arguments.kind,
+        "places": arguments.places,
         "vocab_size": len(tokenizer),
         "fingerprint": fingerprint(tokenizer),
         "tokens_per_problem": summarise(lengths_),

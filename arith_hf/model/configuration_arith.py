@@ -34,6 +34,9 @@ class ArithConfig(PreTrainedConfig):
     qk_norm: RMSNorm on the queries and keys of each head, as Qwen3 has.
     hidden_dropout: on the embeddings and on what each attention and MLP adds to the residual stream.
     sliding_window: in every layer a token sees itself and the `sliding_window - 1` tokens before it; None: all.
+    line_stride: a line begins at the next multiple of so many rotary positions, so that lines that differ by little
+        stand the same distance apart, token by token, whatever their length; None: positions count tokens.
+    line_token_ids: the tokens that a line begins with, for line_stride.
     zero_init_output: `o_proj` and `down_proj` start at zero, so that each layer starts as the identity.
     tokenizer_fingerprint: of the tokenizer whose ids the weights were trained on.
     """
@@ -71,6 +74,8 @@ class ArithConfig(PreTrainedConfig):
     head_dim: int = 0
     qk_norm: bool = False
     sliding_window: int | None = None
+    line_stride: int | None = None
+    line_token_ids: list[int] | None = None
     hidden_dropout: float | int = 0.0
     zero_init_output: bool = False
     tokenizer_fingerprint: str | None = None
@@ -99,6 +104,14 @@ class ArithConfig(PreTrainedConfig):
             raise ValueError(f"need 0 <= pad_token_id < vocab_size = {self.vocab_size}, got {self.pad_token_id}")
         if self.sliding_window is not None and self.sliding_window < 1:
             raise ValueError(f"need sliding_window >= 1 or none, got {self.sliding_window}")
+        if self.line_stride is not None:
+            if self.line_stride < 1 or self.position_embedding != "rotary":
+                raise ValueError(
+                    f"need line_stride >= 1 and rotary positions, or none, got {self.line_stride} and "
+                    f"{self.position_embedding}"
+                )
+            if not all(0 <= token < self.vocab_size for token in self.line_token_ids or []):
+                raise ValueError(f"need line_token_ids below vocab_size = {self.vocab_size}, got {self.line_token_ids}")
         for name in ("hidden_dropout", "attention_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"need 0 <= {name} < 1, got {getattr(self, name)}")
@@ -120,8 +133,13 @@ class ArithConfig(PreTrainedConfig):
     def to_stock(self) -> PreTrainedConfig:
         """The configuration of the stock architecture with the same weights and logits: Llama's, or Qwen3's.
 
-        ValueError where there is none: learned or no positions, or a window without q/k norm.
+        ValueError where there is none: learned or no positions, positions by the line, or a window without q/k norm.
         """
+        if self.line_stride is not None:
+            raise ValueError(
+                "no stock architecture has a line_stride: load the checkpoint with trust_remote_code, "
+                "or train a model with line_stride: null"
+            )
         if self.sliding_window is not None and not self.qk_norm:
             raise ValueError(
                 "no stock architecture has a sliding_window without qk_norm, so train a model with qk_norm: true"

@@ -51,6 +51,22 @@ def rotary_angles(config: ArithConfig, position_ids: Tensor, dtype: torch.dtype)
     return angles.cos().to(dtype), angles.sin().to(dtype)
 
 
+def line_positions(config: ArithConfig, input_ids: Tensor, position_ids: Tensor) -> Tensor:
+    """Rotary positions (B, T) of whole documents: as `position_ids`, but lines begin at multiples of `line_stride`.
+
+    A document begins where `position_ids` are 0, a line at each of `line_token_ids`.
+    """
+    stride, ids = config.line_stride or 1, torch.tensor(config.line_token_ids or [], device=input_ids.device)
+    index = torch.arange(input_ids.shape[1], device=input_ids.device).expand_as(input_ids)  # (B, T)
+    opens = (position_ids == 0).expand_as(input_ids)
+    begins = torch.isin(input_ids, ids) | opens
+    line = torch.where(begins, index, 0).cummax(-1).values  # where the line of a token begins
+    before = nn.functional.pad(line, (1, 0))[:, :-1]  # where the line before it began, at its first token
+    advance = torch.where(begins & ~opens, -(-(index - before) // stride) * stride, 0).cumsum(-1)
+    document = torch.where(opens, index, 0).cummax(-1).values
+    return advance - advance.gather(-1, document) + index - line
+
+
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """`x` (B, H, T, C) with each pair of channels c and c + C/2 turned by the angle of its position."""
     first, second = x.chunk(2, dim=-1)
@@ -223,9 +239,13 @@ class ArithModel(ArithPreTrainedModel):
         past_key_values: Cache | None = None,
         inputs_embeds: Tensor | None = None,
         use_cache: bool | None = None,
+        rotary_position_ids: Tensor | None = None,
         **kwargs: Any,
     ) -> BaseModelOutputWithPast:
-        """Packed documents: `position_ids` that restart at each one and no `attention_mask`; none sees another."""
+        """Packed documents: `position_ids` that restart at each one and no `attention_mask`; none sees another.
+
+        `rotary_position_ids` (B, T) are needed only where `line_stride` is set and the input is not whole documents.
+        """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("need exactly one of input_ids and inputs_embeds")
         x = self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds  # (B, T, D)
@@ -248,7 +268,9 @@ class ArithModel(ArithPreTrainedModel):
             past_key_values = DynamicCache(config=self.config)
         angles = None
         if self.config.position_embedding == "rotary":
-            angles = rotary_angles(self.config, position_ids, x.dtype)
+            if rotary_position_ids is None:
+                rotary_position_ids = self.place_lines(input_ids, position_ids, seen)
+            angles = rotary_angles(self.config, rotary_position_ids, x.dtype)
         elif self.config.position_embedding == "learned":
             x = x + self.look_up_positions(position_ids, seen)
         x = self.dropout(x)
@@ -262,6 +284,17 @@ class ArithModel(ArithPreTrainedModel):
                 **kwargs,
             )
         return BaseModelOutputWithPast(last_hidden_state=self.norm(x), past_key_values=past_key_values)
+
+    def place_lines(self, input_ids: Tensor | None, position_ids: Tensor, seen: int) -> Tensor:
+        """Rotary positions where none are given: the positions themselves, or those of lines."""
+        if self.config.line_stride is None:
+            return position_ids
+        if input_ids is None or seen:
+            raise ValueError(
+                "need rotary_position_ids: with line_stride they follow from the ids of the whole text, which are not "
+                "here; `generate` passes them"
+            )
+        return line_positions(self.config, input_ids, position_ids)
 
     def look_up_positions(self, position_ids: Tensor, seen: int) -> Tensor:
         """Learned positions, (B, T, D); ValueError where there are fewer of them than the input needs."""
@@ -294,6 +327,17 @@ class ArithForCausalLM(ArithPreTrainedModel, GenerationMixin):
         self.vocab_size = config.vocab_size
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.post_init()
+
+    def prepare_inputs_for_generation(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        """With `line_stride`, the rotary positions of the tokens that the cache lacks: only here all ids are at hand."""
+        inputs = super().prepare_inputs_for_generation(input_ids, attention_mask=attention_mask, **kwargs)
+        if self.config.line_stride is not None:
+            position_ids = count_positions(attention_mask, input_ids, 0)
+            placed = line_positions(self.config, input_ids, position_ids)
+            inputs["rotary_position_ids"] = placed[:, -inputs["input_ids"].shape[1] :]
+        return inputs
 
     def floating_point_ops(self, input_dict: dict[str, Any], exclude_embeddings: bool = True) -> int:
         """Of one training step, as PaLM counts: 6 a token and weight of a matrix, 12 a layer, channel and token seen.

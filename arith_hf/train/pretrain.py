@@ -129,6 +129,7 @@ def shape(own: PretrainArguments, model_tokenizer: PreTrainedTokenizerBase) -> A
         bos_token_id=model_tokenizer.bos_token_id,
         eos_token_id=model_tokenizer.eos_token_id,
         tokenizer_fingerprint=tokenizer.fingerprint(model_tokenizer),
+        **({"line_token_ids": tokenizer.line_tokens(model_tokenizer)} if overrides.get("line_stride") else {}),
         **overrides,
     )
     config._attn_implementation = own.attn_implementation

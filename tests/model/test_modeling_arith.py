@@ -10,7 +10,7 @@ from transformers import LlamaForCausalLM, Qwen3ForCausalLM, Trainer, TrainingAr
 from arith_hf.model import ArithConfig, ArithForCausalLM, modeling_arith
 
 PAD, BOS, EOS, VOCABULARY = 0, 1, 2, 24
-POSITIONS = ("rotary", "learned", "none", "window")
+POSITIONS = ("rotary", "learned", "none", "window", "lines")
 
 
 def make(seed: int = 0, **fields) -> ArithForCausalLM:
@@ -18,6 +18,8 @@ def make(seed: int = 0, **fields) -> ArithForCausalLM:
     torch.manual_seed(seed)
     if fields.get("position_embedding") == "window":
         fields |= {"position_embedding": "rotary", "sliding_window": 6}
+    if fields.get("position_embedding") == "lines":
+        fields |= {"position_embedding": "rotary", "sliding_window": 6, "line_stride": 4, "line_token_ids": [3, 7, 8]}
     special = {"pad_token_id": PAD, "bos_token_id": BOS, "eos_token_id": EOS}
     shape = {"vocab_size": VOCABULARY, "max_position_embeddings": 64, "initializer_range": 0.2}
     return ArithForCausalLM(ArithConfig.from_size("tiny", **{**special, **shape, **fields})).eval()
@@ -96,6 +98,24 @@ def test_a_long_input_in_chunks_is_the_same(window, monkeypatch) -> None:
         assert_close(chunked, logits)
         for one, other in zip(model.parameters(), whole.parameters(), strict=True):
             assert_close(one.grad, other.grad, 1e-3)
+
+
+def test_lines_begin_at_multiples_of_the_stride() -> None:
+    config = make(position_embedding="lines").config
+    ids = torch.tensor([[3, 9, 9, 7, 9, 9, 9, 9, 3, 9, 1, 9, 9, 9, 9, 8, 9]])
+    position_ids = torch.tensor([[*range(10), *range(7)]])
+    expected = [0, 1, 2, 4, 5, 6, 7, 8, 12, 13, 0, 1, 2, 3, 4, 8, 9]
+    assert modeling_arith.line_positions(config, ids, position_ids).tolist() == [expected]
+
+
+def test_lines_are_no_stock_architecture_and_need_all_ids() -> None:
+    model = make(position_embedding="lines", qk_norm=True)
+    with pytest.raises(ValueError, match="line_stride"):
+        model.config.to_stock()
+    with pytest.raises(ValueError, match="rotary_position_ids"):
+        model(inputs_embeds=torch.zeros(1, 2, 32))
+    with pytest.raises(ValueError, match="rotary_position_ids"):
+        model(draw(1, 1), past_key_values=model(draw(1, 5), use_cache=True).past_key_values)
 
 
 # Loss
@@ -190,12 +210,14 @@ def test_eager_equals_sdpa(position_embedding) -> None:
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 def test_cached_equals_uncached(position_embedding, attention) -> None:
     model, ids = make(position_embedding=position_embedding, attn_implementation=attention), draw(2, 20)
-    whole = model(ids, use_cache=False).logits
-    first = model(ids[:, :8], use_cache=True)
-    second = model(ids[:, 8:15], past_key_values=first.past_key_values)
-    steps = [first.logits, second.logits]
-    for place in range(15, 20):
-        steps.append(model(ids[:, place : place + 1], past_key_values=second.past_key_values).logits)
+    whole, lines = model(ids, use_cache=False).logits, model.config.line_stride is not None
+    placed = modeling_arith.line_positions(model.config, ids, torch.arange(20)[None])
+    cache, steps = None, []
+    for part in (slice(8), slice(8, 15), *(slice(place, place + 1) for place in range(15, 20))):
+        given = {"rotary_position_ids": placed[:, part]} if lines else {}
+        out = model(ids[:, part], past_key_values=cache, use_cache=True, **given)
+        cache = out.past_key_values
+        steps.append(out.logits)
     assert_close(torch.cat(steps, dim=1), whole)
 
 
