@@ -39,6 +39,7 @@ the sign `-` is another token. An operator takes the parentheses beside it along
 STEP = re.compile(
     r"\nStep ([0-9]{1,9}): (-?[0-9]{1,2000}) ([+-]) (-?[0-9]{1,2000}) = (-?[0-9]{1,2000})\nExpression now: ([^\n]*)"
 )
+DECISIVE = re.compile(rf"(?<= = )-?[0-9]+\n{NOW}|\nStep [0-9]+: |(?<={THINK})(?:\n{END_THINK}|{FAILED})")
 FACT = re.compile(r": (-?[0-9]+ [+-] -?[0-9]+) = ")
 INTEGER = re.compile(r"-?[0-9]{1,2000}")  # Python reads no integer past 4300 digits
 
@@ -203,6 +204,17 @@ def facts(text: str) -> list[str]:
     ['7 - 4', '9 + 3']
     """
     return FACT.findall(text)
+
+
+def decisive(text: str) -> list[tuple[int, int]]:
+    """Where a text says what is not copied, as (start, end): results, step numbers, and the verdict on a problem.
+
+    A result reaches to the end of the words behind it, which tell where the number ends.
+
+    >>> [text[start:end] for text in ["<think>\\nStep 1: 7 - 4 = 3\\nExpression now: 3"] for start, end in decisive(text)]
+    ['\\nStep 1: ', '3\\nExpression now: ']
+    """
+    return [match.span() for match in DECISIVE.finditer(text)]
 
 
 def posed(text: str) -> str:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 from conftest import stage, write_recipes
+from hypothesis import given
+from hypothesis import strategies as st
 from tokenizers import AddedToken
 from transformers import AutoTokenizer
 
@@ -34,8 +36,10 @@ def write_texts(count: int = 150) -> list[str]:
 TEXTS = write_texts()
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=[*KINDS, "places"])
 def own(request):
+    if request.param == "places":
+        return tokenizer.train("digits", places=3)
     return tokenizer.train(request.param, TEXTS, vocab_size=400)
 
 
@@ -105,6 +109,30 @@ def test_digits_reads_one_digit_at_a_time_and_keywords_whole() -> None:
     assert own.tokenize("\nStep 10: 3")[-1] == "3"
     failed = f"{notation.THINK}{notation.FAILED}{notation.END_THINK}\nFinal Result: ERROR"
     assert own.tokenize(failed) == ["<think>", "Evaluation ERROR", "</think>", "\nFinal Result: ", "ERROR"]
+
+
+def test_a_digit_is_another_token_in_another_place() -> None:
+    own, plain = tokenizer.train("digits", places=3), tokenizer.train("digits")
+
+    def ids(text: str) -> list[int]:
+        return own(text, add_special_tokens=False)["input_ids"]
+
+    assert len(own) == len(plain) + 20
+    assert ids("7") == ids("17")[-1:] == ids("-107")[-1:]
+    assert ids("70 + 7")[0] == ids("179")[1]
+    assert len({*ids("777")}) == 3
+    assert ids("7777")[:2] == [ids("777")[0]] * 2  # beyond the last place all are alike
+    for text in ("\nStep 12: 1234 + -5 = ", "Evaluate: 10 - (22 + 303)\n", "\nStep 64: 7"):
+        assert own.decode(own(text)["input_ids"], skip_special_tokens=True) == text
+        assert len(own(text)["input_ids"]) == len(plain(text)["input_ids"])
+    with pytest.raises(ValueError, match="places"):
+        tokenizer.train("digits", places=0)
+
+
+@given(st.text(alphabet="0123456789+-() \n", max_size=60), st.integers(2, 9))
+def test_places_give_any_text_back(text: str, places: int) -> None:
+    own = tokenizer.train("digits", places=places)
+    assert own.decode(own(text)["input_ids"], skip_special_tokens=True) == text
 
 
 def test_bpe_merges_nothing_across_a_tag() -> None:

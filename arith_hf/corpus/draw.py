@@ -23,6 +23,8 @@ SHAPES, FILLS = 200, 100  # draws of a shape, and of numbers for each, before a 
 
 KNOWN = 0.7  # share of facts of two numbers inside num_range that are drawn again
 AS_PROBLEM = 0.3  # share of excerpts whose line is a problem: there the first copy is made
+AS_FACT = 0.3  # share of excerpts that are one fact of a drill in a line of numbers as large
+UNBALANCED = 0.6  # share of malformed verdicts that lack one parenthesis: the one corruption that has to be counted
 
 Row = dict[str, Any]
 
@@ -142,13 +144,20 @@ def segment(rng: random.Random, split: str, recipe: CorpusArguments) -> tuple[st
 
 
 def excerpt(rng: random.Random, split: str, recipe: CorpusArguments) -> tuple[str, str]:
-    """A few steps of a trace in a longer line, which is no expression; as a problem, the line is in the split."""
+    """A few steps of a trace, or one of a drill, in a longer line that is no expression; as a problem, it is in the split.
+    """
     task = tasks.get(recipe.task)
-    expression, working, starts = worked(rng, split, recipe, typed=False)
+    num_range = tuple(recipe.num_range)
+    if rng.random() < AS_FACT:
+        step = fact(rng, split, recipe)
+        expression, working, starts = f"{step.left} {step.operator} {step.right}", Working((step,), step.result), [0]
+        num_range = (num_range[0], spread(rng, recipe))
+    else:
+        expression, working, starts = worked(rng, split, recipe, typed=False)
     start, count = rng.choice(starts), rng.randint(1, recipe.segment_steps)
     first = 1 if rng.random() < AS_PROBLEM else label(rng)
     while True:
-        around = task.surroundings(rng, recipe.num_range, recipe.excerpt_items)
+        around = task.surroundings(rng, num_range, recipe.excerpt_items)
         given, learned = notation.excerpt(expression, working, start, count, first, around)
         if split_of(task.normalise(notation.posed(given))) == split:
             return given, learned
@@ -158,7 +167,9 @@ def verdict(rng: random.Random, split: str, recipe: CorpusArguments) -> tuple[st
     """A problem, malformed or not with equal chance, whose size and nesting do not tell which."""
     task = tasks.get(recipe.task)
     if rng.random() < 0.5:
-        expression = pose(rng, split, recipe, invalid=True, typed=rng.random() < 0.7)
+        expression = pose(
+            rng, split, recipe, invalid=True, typed=rng.random() < 0.7, unbalanced=rng.random() < UNBALANCED
+        )
     else:
         expression = pose(rng, split, recipe, form="padded" if rng.random() < 0.7 else None)
     return notation.verdict(notation.problem(expression, recipe.task), task.work(expression))
@@ -189,18 +200,22 @@ def drill(rng: random.Random, split: str, recipe: CorpusArguments) -> tuple[str,
 def fact(rng: random.Random, split: str, recipe: CorpusArguments) -> Step:
     """One step whose problem is in the split, as workings with numbers up to some bound have them.
 
-    The bound lies between num_range's and drill_range, its logarithm drawn evenly. Facts of two small numbers are few
-    and soon known: most of them are drawn again.
+    Facts of two small numbers are few and soon known: most of them are drawn again.
     """
     least, greatest = recipe.num_range
     for _ in range(SHAPES * FILLS):
-        bound = round(greatest * (max(greatest, recipe.drill_range) / greatest) ** rng.random())
-        step = tasks.get(recipe.task).fact(rng, (least, bound), recipe.max_depth)
+        step = tasks.get(recipe.task).fact(rng, (least, spread(rng, recipe)), recipe.max_depth)
         if max(abs(step.left), abs(step.right)) <= greatest and rng.random() < KNOWN:
             continue
         if split_of(f"{step.left} {step.operator} {step.right}") == split:
             return step
     raise ValueError(f"found no fact in the {split} split with numbers {least} to {recipe.drill_range}: widen them")
+
+
+def spread(rng: random.Random, recipe: CorpusArguments) -> int:
+    """The greatest number of a problem that a fact may come from: num_range's to drill_range, evenly by its logarithm."""
+    greatest = recipe.num_range[1]
+    return round(greatest * (max(greatest, recipe.drill_range) / greatest) ** rng.random())
 
 
 PIECES: dict[str, Callable[[random.Random, str, CorpusArguments], tuple[str, str]]] = {

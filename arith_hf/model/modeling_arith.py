@@ -362,9 +362,13 @@ class ArithForCausalLM(ArithPreTrainedModel, GenerationMixin):
         labels: Tensor | None = None,
         use_cache: bool | None = None,
         logits_to_keep: int | Tensor = 0,
+        loss_weights: Tensor | None = None,
         **kwargs: Any,
     ) -> CausalLMOutputWithPast:
-        """`labels` are the `input_ids` (-100 where no loss is wanted): they are shifted here, and only here."""
+        """`labels` are the `input_ids` (-100 where no loss is wanted): they are shifted here, and only here.
+
+        `loss_weights` (B, T) count the loss of each label, 1 on average over the data: the sum is divided as without.
+        """
         outputs = self.model(
             input_ids=input_ids,
             attention_mask=attention_mask,
@@ -377,8 +381,14 @@ class ArithForCausalLM(ArithPreTrainedModel, GenerationMixin):
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = self.lm_head(outputs.last_hidden_state[:, kept, :])  # (B, T or logits_to_keep, V)
         loss = None
-        if labels is not None:
+        if labels is not None and loss_weights is None:
             loss = self.loss_function(logits=logits, labels=labels, vocab_size=self.config.vocab_size, **kwargs)
+        elif labels is not None:
+            losses = nn.functional.cross_entropy(
+                logits[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten(), reduction="none"
+            )
+            items = kwargs.get("num_items_in_batch", (labels[:, 1:] != -100).sum())
+            loss = (losses * loss_weights[:, 1:].flatten()).sum() / items
         return CausalLMOutputWithPast(
             loss=loss,
             logits=logits,

@@ -130,6 +130,7 @@ def shape(
     min_depth: int = 1,
     max_depth: int = 4,
     invalid: bool = False,
+    unbalanced: bool = False,
     typed: bool = False,
     form: str | None = None,
     depth_weights: Sequence[float] | None = None,
@@ -138,12 +139,13 @@ def shape(
 
     `seed` stops at any node with probability STOP; `stratified` draws the depth first, evenly or by `depth_weights`,
     and then such a tree of exactly that depth. `invalid` corrupts such a
-    shape (almost always into a malformed one: check with `kind`), `typed` is a form that people type.
+    shape (almost always into a malformed one: check with `kind`), `unbalanced` by taking one parenthesis away;
+    `typed` is a form that people type.
     """
     if invalid:
         depths = {"min_depth": min_depth, "max_depth": max_depth, "depth_weights": depth_weights}
         whole = padded(rng, max_depth) if typed else shape(rng, sampler=sampler, **depths)  # type: ignore[arg-type]
-        return corrupted(rng, whole)
+        return corrupted(rng, whole, UNBALANCED if unbalanced else CORRUPTIONS)
     if typed:
         form = rng.choice(TYPED)
     if form:
@@ -242,11 +244,11 @@ def negatives(rng: random.Random, max_depth: int) -> str:
 
 
 def groups(rng: random.Random, max_depth: int) -> str:
-    """Parentheses that nothing needs: around the whole, or around one term."""
-    group = "(" + chained(rng, "#" * rng.randint(1, 3)) + ")"
+    """Parentheses around the whole, or around one or two terms, needed or not."""
+    terms = [f"({chained(rng, '#' * rng.randint(1, 3))})" for _ in range(rng.choice((1, 1, 2)))]
     if rng.random() < 0.3:
-        group = f"({group})"
-    terms = [group, *"#" * rng.randint(0, 2)]
+        terms[0] = f"({terms[0]})"
+    terms += "#" * rng.randint(0, 2)
     rng.shuffle(terms)
     return chained(rng, terms)
 
@@ -287,17 +289,18 @@ def spread(rng: random.Random, count: int) -> str:
 
 FORMS = {form.__name__: form for form in (numbers, chains, signed, negatives, groups, padded, operators)}
 TYPED = ("numbers", "chains", "signed", "negatives", "groups", "padded")
-CORRUPTIONS = ("no right operand", "no left operand", "++", "--", "no closing", "no opening", "soup")
+UNBALANCED = ("no closing", "no opening")
+CORRUPTIONS = ("no right operand", "no left operand", "++", "--", *UNBALANCED, "soup")
 
 
-def corrupted(rng: random.Random, shape: str) -> str:
-    """One of the seven corruptions, at a random place; rarely the outcome is well formed (`- 5 + 3`)."""
-    corruption = rng.choice(CORRUPTIONS)
+def corrupted(rng: random.Random, shape: str, corruptions: Sequence[str] = CORRUPTIONS) -> str:
+    """One of the corruptions, at a random place; rarely the outcome is well formed (`- 5 + 3`)."""
+    corruption = rng.choice(corruptions)
     if corruption == "soup":
         return " ".join(rng.choice("##+-()") for _ in range(rng.randint(2, 8)))
     if " " not in shape:  # a number, perhaps in parentheses
         shape = f"{shape} {rng.choice('+-')} #"
-    if corruption in ("no closing", "no opening"):
+    if corruption in UNBALANCED:
         mark = ")" if corruption == "no closing" else "("
         return replaced(rng, rf"[{mark}]", "", shape if mark in shape else f"({shape})")
     if corruption in ("++", "--"):

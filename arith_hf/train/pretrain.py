@@ -10,11 +10,12 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import pyarrow.compute as pc
 from datasets import Dataset, Features, List, Value
 from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments, default_data_collator
 from trl import pack_dataset
 
-from arith_hf import checkpoint, recipe, tokenizer
+from arith_hf import checkpoint, notation, recipe, tokenizer
 from arith_hf.model import ArithConfig, ArithForCausalLM
 from arith_hf.train import data, stage
 from arith_hf.train.muon import MuonFactory
@@ -40,6 +41,10 @@ class PretrainArguments(stage.StageArguments):
     loss_on_given: bool = field(
         default=False, metadata={"help": "Learn also what the corpus marks as given: problems, operands of a drill."}
     )
+    decisive_weight: float = field(
+        default=1.0,
+        metadata={"help": "What a token of a result, a step number or a verdict counts in the loss; others count 1."},
+    )
     dataset_num_proc: int | None = field(default=None, metadata={"help": "Processes that tokenize."})
     optimizer: str = field(
         default="trainer",
@@ -58,8 +63,11 @@ def pack(
     overlong: str = "error",
     num_proc: int | None = None,
     loss_on_given: bool = False,
+    decisive_weight: float = 1.0,
 ) -> Dataset:
     """Blocks of `max_length` tokens made of whole documents (TRL's best fit): `input_ids`, `position_ids`, `labels`.
+
+    With a `decisive_weight` other than 1 also `loss_weights`, whose mean over all labels is 1.
 
     Positions restart at each document; padding is one more document, with labels -100.
     No label for the beginning of a document, nor for its first `given` characters where there is such a column, unless
@@ -67,13 +75,18 @@ def pack(
     The end token stands behind each document but those whose column `ends` is false: pieces cut from a longer one.
     `overlong: cut` keeps the beginning of a document that no block can hold.
     """
-    end, encode = model_tokenizer.eos_token_id, data.encode  # of a module `datasets` finds no hash, and caches nothing
+    # of a module `datasets` finds no hash, and caches nothing
+    end, encode, find_decisive = model_tokenizer.eos_token_id, data.encode, notation.decisive
+    weighted = decisive_weight != 1
 
     def tokenize(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
         count = len(batch["text"])
         encoded = encode(model_tokenizer, batch["text"], return_offsets_mapping=True)
         documents: dict[str, list[Any]] = {"input_ids": [], "labels": [], "length": []}
-        for ids, offsets, given, whole in zip(
+        if weighted:
+            documents["decisive"] = []
+        for text, ids, offsets, given, whole in zip(
+            batch["text"],
             encoded["input_ids"],
             encoded["offset_mapping"],
             batch.get("given", [0] * count),
@@ -86,6 +99,10 @@ def pack(
             documents["input_ids"].append((ids + [end] * whole)[:most])
             documents["labels"].append(([-100, *labels[1:]] + [end] * whole)[:most])
             documents["length"].append(len(documents["labels"][-1]))
+            if weighted:
+                inside = {place for start, stop in find_decisive(text) for place in range(start, stop)}
+                marks = [label != -100 and start in inside for label, (start, _) in zip(labels, offsets, strict=True)]
+                documents["decisive"].append(([False, *marks[1:]] + [False] * whole)[:most])
         return documents
 
     ids = rows.map(tokenize, batched=True, remove_columns=rows.column_names, num_proc=num_proc, desc="Tokenizing")
@@ -93,19 +110,42 @@ def pack(
     packed = pack_dataset(ids, max_length, strategy="bfd", map_kwargs={"desc": "Packing"})
     narrow = "int16" if max(len(model_tokenizer), max_length) < 2**15 else "int32"
     columns = {name: List(Value(narrow), length=max_length) for name in ("input_ids", "position_ids", "labels")}
+    weights = None
+    if weighted:
+        columns["loss_weights"] = List(Value("float32"), length=max_length)
+        share = share_decisive(packed)
+        weights = (1 / (1 + (decisive_weight - 1) * share), decisive_weight / (1 + (decisive_weight - 1) * share))
     return packed.map(
         lay_out,
         batched=True,
         remove_columns=packed.column_names,
-        fn_kwargs={"max_length": max_length, "pad_token_id": model_tokenizer.pad_token_id},
+        fn_kwargs={"max_length": max_length, "pad_token_id": model_tokenizer.pad_token_id, "weights": weights},
         features=Features(columns),
         desc="Laying out",
     ).with_format("torch")
 
 
-def lay_out(packed: dict[str, list[Any]], max_length: int, pad_token_id: int) -> dict[str, list[Any]]:
-    """Once for the whole run what a collator would do at every step, 1 ms each time: rectangular blocks."""
+def share_decisive(packed: Dataset) -> float:
+    """The share of decisive tokens among the labels of packed documents."""
+    marked = labelled = 0
+    for batch in packed.select_columns(["labels", "decisive"]).with_format("arrow").iter(1000):
+        marked += pc.sum(batch["decisive"].combine_chunks().flatten()).as_py()
+        labelled += pc.sum(pc.not_equal(batch["labels"].combine_chunks().flatten(), -100)).as_py()
+    return marked / max(labelled, 1)
+
+
+def lay_out(
+    packed: dict[str, list[Any]], max_length: int, pad_token_id: int, weights: tuple[float, float] | None = None
+) -> dict[str, list[Any]]:
+    """Once for the whole run what a collator would do at every step, 1 ms each time: rectangular blocks.
+
+    `weights` are those of a plain and of a decisive label.
+    """
     columns: dict[str, list[Any]] = {"input_ids": [], "position_ids": [], "labels": []}
+    if weights:
+        columns["loss_weights"] = [
+            [weights[mark] for mark in marks] + [0.0] * (max_length - len(marks)) for marks in packed["decisive"]
+        ]
     for ids, labels, sizes in zip(packed["input_ids"], packed["labels"], packed["seq_lengths"], strict=True):
         room = max_length - len(ids)
         columns["input_ids"].append(ids + [pad_token_id] * room)
@@ -160,12 +200,22 @@ def prepare(argv: list[str]) -> tuple[Trainer, stage.Run]:
     model_tokenizer = checkpoint.load_tokenizer(own.tokenizer_name_or_path)
     data.check_tokenizer(model_tokenizer, own.dataset_name)
     train, validation = data.load(own.dataset_name, "pretrain", ["text"])
+    if own.decisive_weight <= 0:
+        raise ValueError(f"need decisive_weight > 0, got {own.decisive_weight}")
     config = shape(own, model_tokenizer)
     prompts = data.held_out(own.dataset_name, own.num_eval_generations)
     run = stage.begin("pretrain", argv, (own, training), training, model_tokenizer, parent=None)
     with training.main_process_first():
         train, validation = (
-            pack(rows, model_tokenizer, own.max_length, own.overlong, own.dataset_num_proc, own.loss_on_given)
+            pack(
+                rows,
+                model_tokenizer,
+                own.max_length,
+                own.overlong,
+                own.dataset_num_proc,
+                own.loss_on_given,
+                own.decisive_weight,
+            )
             for rows in (train, validation)
         )
     trainer = Trainer(

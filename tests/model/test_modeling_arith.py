@@ -132,6 +132,19 @@ def test_labels_are_shifted_exactly_once() -> None:
     assert_close(model(ids, labels=labels, num_items_in_batch=100).loss, summed / 100)
 
 
+def test_loss_weights_count_labels() -> None:
+    model, ids = make(), draw(2, 12)
+    labels, weights = ids.clone(), torch.ones(2, 12)
+    labels[:, :5] = -100
+    for how in ({}, {"num_items_in_batch": torch.tensor(100)}):
+        assert_close(model(ids, labels=labels, loss_weights=weights, **how).loss, model(ids, labels=labels, **how).loss)
+    weights[0, 7:] = 0
+    once = labels.clone()
+    once[0, 7:] = -100
+    weighted = model(ids, labels=labels, loss_weights=2 * weights, num_items_in_batch=50).loss
+    assert_close(weighted, model(ids, labels=once, num_items_in_batch=25).loss)
+
+
 def test_trainer_lowers_the_loss_and_changes_every_parameter(tmp_path) -> None:
     model = make(qk_norm=True, initializer_range=0.02)
     before = copy.deepcopy(model.state_dict())

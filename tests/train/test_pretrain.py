@@ -69,6 +69,20 @@ def test_what_is_given_is_learned_where_asked(road):
     assert (rest != -100).sum() == 2
 
 
+def test_decisive_tokens_weigh_more_and_the_mean_weight_is_one(road):
+    tokenizer = checkpoint.load_tokenizer(road / "checkpoints/tiny/tokenizer")
+    text = "\nStep 7: 12 - -7 = 19\nExpression now: 19\nStep 8: "
+    given = text.index("19")
+    block = pack(Dataset.from_dict({"text": [text], "given": [given], "ends": [False]}), tokenizer, 32, decisive_weight=3)[0]
+    labelled = block["labels"] != -100
+    weights = block["loss_weights"][labelled]
+    torch.testing.assert_close(weights.mean(), torch.tensor(1.0))
+    heavy = tokenizer.decode(block["labels"][labelled][weights == weights.max()])
+    assert heavy == "19\nExpression now: \nStep 8: "
+    torch.testing.assert_close(weights.max(), 3 * weights.min())
+    assert set(block["loss_weights"][~labelled & (block["input_ids"] == tokenizer.pad_token_id)].tolist()) == {0.0}
+
+
 def test_text_is_tokenized_once(road, monkeypatch, tmp_path):
     tokenizer = checkpoint.load_tokenizer(road / "checkpoints/tiny/tokenizer")
     path = tmp_path / "rows.jsonl"
