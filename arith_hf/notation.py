@@ -211,8 +211,8 @@ def decisive(text: str) -> list[tuple[int, int]]:
 
     A result reaches to the end of the words behind it, which tell where the number ends.
 
-    >>> [text[start:end] for text in ["<think>\\nStep 1: 7 - 4 = 3\\nExpression now: 3"] for start, end in decisive(text)]
-    ['\\nStep 1: ', '3\\nExpression now: ']
+    >>> decisive("<think>\\nStep 1: 7 - 4 = 3\\nExpression now: 3")
+    [(7, 16), (24, 42)]
     """
     return [match.span() for match in DECISIVE.finditer(text)]
 

@@ -52,7 +52,7 @@ class TokenizerArguments:
     )
     places: int = field(
         default=1,
-        metadata={"help": "kind digits: a digit is another token as unit, ten, hundred; the last counts for all beyond."},
+        metadata={"help": "For kind digits alone: places whose digits are tokens of their own (the last: all beyond)."},
     )
     vocab_size: int = field(default=1000, metadata={"help": "Number of tokens, for kind bpe alone."})
     model_max_length: int | None = field(
@@ -109,7 +109,9 @@ def with_places(places: int) -> Tokenizer:
         raise ValueError(f"need places from 1 to {MOST_PLACES}, got {places}")
     if places == 1:
         return list_pieces(notation.KEYWORDS, ALPHABET)
-    marks = "".join(chr(PRIVATE + index) for index in range(10 * (places - 1)))  # 0 to 9 as tens, 0 to 9 as hundreds, ...
+    marks = "".join(
+        chr(PRIVATE + index) for index in range(10 * (places - 1))
+    )  # 0 to 9 as tens, 0 to 9 as hundreds, ...
     digit = f"[0-9{marks}]"
 
     def behind(place: int) -> str:
@@ -204,7 +206,7 @@ def count_tokens(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> li
 
 def line_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """Ids of the tokens that begin a line: a line break and what goes with it, and the head of a problem."""
-    texts = {index: tokenizer.decode([index]) for index in range(len(tokenizer))}
+    texts = {index: str(tokenizer.decode([index])) for index in range(len(tokenizer))}
     return [index for index, text in texts.items() if text.startswith("\n") or text == notation.HEAD]
 
 

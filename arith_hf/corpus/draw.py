@@ -22,6 +22,7 @@ SALT = "arith-hf split 2375: "
 SHAPES, FILLS = 200, 100  # draws of a shape, and of numbers for each, before a split is taken to hold no such problem
 
 KNOWN = 0.7  # share of facts of two numbers inside num_range that are drawn again
+WIDEST = 0.6  # share of facts from problems with numbers to drill_range itself, of which there are the most to learn
 AS_PROBLEM = 0.3  # share of excerpts whose line is a problem: there the first copy is made
 AS_FACT = 0.3  # share of excerpts that are one fact of a drill in a line of numbers as large
 UNBALANCED = 0.6  # share of malformed verdicts that lack one parenthesis: the one corruption that has to be counted
@@ -144,7 +145,9 @@ def segment(rng: random.Random, split: str, recipe: CorpusArguments) -> tuple[st
 
 
 def excerpt(rng: random.Random, split: str, recipe: CorpusArguments) -> tuple[str, str]:
-    """A few steps of a trace, or one of a drill, in a longer line that is no expression; as a problem, it is in the split.
+    """A few steps of a trace, or one fact of a drill, in a longer line, which is no expression.
+
+    As a problem, the line is in the split.
     """
     task = tasks.get(recipe.task)
     num_range = tuple(recipe.num_range)
@@ -213,9 +216,10 @@ def fact(rng: random.Random, split: str, recipe: CorpusArguments) -> Step:
 
 
 def spread(rng: random.Random, recipe: CorpusArguments) -> int:
-    """The greatest number of a problem that a fact may come from: num_range's to drill_range, evenly by its logarithm."""
+    """The greatest number of the problem that a fact is from: drill_range, or down to num_range's by its logarithm."""
     greatest = recipe.num_range[1]
-    return round(greatest * (max(greatest, recipe.drill_range) / greatest) ** rng.random())
+    widest = max(greatest, recipe.drill_range)
+    return widest if rng.random() < WIDEST else round(greatest * (widest / greatest) ** rng.random())
 
 
 PIECES: dict[str, Callable[[random.Random, str, CorpusArguments], tuple[str, str]]] = {

@@ -328,13 +328,11 @@ class ArithForCausalLM(ArithPreTrainedModel, GenerationMixin):
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.post_init()
 
-    def prepare_inputs_for_generation(
-        self, input_ids: Tensor, attention_mask: Tensor | None = None, **kwargs: Any
-    ) -> dict[str, Any]:
-        """With `line_stride`, the rotary positions of the tokens that the cache lacks: only here all ids are at hand."""
-        inputs = super().prepare_inputs_for_generation(input_ids, attention_mask=attention_mask, **kwargs)
+    def prepare_inputs_for_generation(self, input_ids: Any, *rest: Any, **kwargs: Any) -> dict[str, Any]:
+        """With `line_stride`, the rotary positions of what the cache lacks: only here are all ids at hand."""
+        inputs = super().prepare_inputs_for_generation(input_ids, *rest, **kwargs)  # type: ignore[misc]
         if self.config.line_stride is not None:
-            position_ids = count_positions(attention_mask, input_ids, 0)
+            position_ids = count_positions(kwargs.get("attention_mask"), input_ids, 0)
             placed = line_positions(self.config, input_ids, position_ids)
             inputs["rotary_position_ids"] = placed[:, -inputs["input_ids"].shape[1] :]
         return inputs
@@ -383,7 +381,7 @@ class ArithForCausalLM(ArithPreTrainedModel, GenerationMixin):
         loss = None
         if labels is not None and loss_weights is None:
             loss = self.loss_function(logits=logits, labels=labels, vocab_size=self.config.vocab_size, **kwargs)
-        elif labels is not None:
+        elif labels is not None and loss_weights is not None:
             losses = nn.functional.cross_entropy(
                 logits[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten(), reduction="none"
             )

@@ -116,3 +116,7 @@ def tidy(expression: str) -> str:
     ('12 + 7 - (-3)', '5 - -3', '5 -- 3')
     """
     return " ".join(lexemes(expression)).replace("( ", "(").replace(" )", ")")
+
+
+def calculate(left: int, operator: str, right: int) -> int:
+    return left + right if operator == "+" else left - right

@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, cast
 
+import torch
 import yaml
 from peft import PeftModel
 from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments, set_seed
@@ -75,6 +76,7 @@ def begin(
             f"{os.environ['WORLD_SIZE']} processes were launched but each one trains alone: add `--use_cpu true` "
             "(several processes on a CPU), or launch one process"
         )
+    require_compiler(training)
     output_dir = Path(str(training.output_dir))
     said = recipe.explicit(instances, argv, verb)
     said.pop("resume_from_checkpoint", None)
@@ -96,6 +98,22 @@ def begin(
     resume_from = choose_resume(training, output_dir, said, provenance)
     set_seed(training.seed)
     return Run(output_dir.name, output_dir, said, provenance, resume_from)
+
+
+def require_compiler(training: TrainingArguments) -> None:
+    """Turn `torch_compile` off, and say so, where nothing can be compiled: a recipe shall run on any machine."""
+    if not training.torch_compile:
+        return
+    try:
+        torch.compile(torch.square, backend=training.torch_compile_backend or "inductor")(
+            torch.ones(8, device=training.device)
+        )
+    except Exception as error:  # whatever a missing or broken compiler makes it raise
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        logger.warning(
+            f"torch_compile: nothing can be compiled here ({reason}): slower without it, the rest is the same"
+        )
+        training.torch_compile = False
 
 
 def choose_resume(

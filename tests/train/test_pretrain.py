@@ -73,7 +73,9 @@ def test_decisive_tokens_weigh_more_and_the_mean_weight_is_one(road):
     tokenizer = checkpoint.load_tokenizer(road / "checkpoints/tiny/tokenizer")
     text = "\nStep 7: 12 - -7 = 19\nExpression now: 19\nStep 8: "
     given = text.index("19")
-    block = pack(Dataset.from_dict({"text": [text], "given": [given], "ends": [False]}), tokenizer, 32, decisive_weight=3)[0]
+    block = pack(
+        Dataset.from_dict({"text": [text], "given": [given], "ends": [False]}), tokenizer, 32, decisive_weight=3
+    )[0]
     labelled = block["labels"] != -100
     weights = block["loss_weights"][labelled]
     torch.testing.assert_close(weights.mean(), torch.tensor(1.0))

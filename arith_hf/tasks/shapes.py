@@ -1,0 +1,210 @@
+"""Problems before their numbers: trees as the seed document draws them, forms that people type, what is malformed.
+
+A shape is an expression with "#" for a number and "~" for the negative of one: the corpus draws the shape once and
+other numbers until the problem falls into the split that it wants. May not know how an expression is read or worked.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Sequence
+
+from arith_hf.tasks.base import Step
+from arith_hf.tasks.grammar import calculate, without_root
+
+SAMPLERS = ("seed", "stratified")
+STOP = 0.3  # the seed sampler ends at a node with this probability
+
+
+def shape(
+    rng: random.Random,
+    *,
+    sampler: str = "stratified",
+    min_depth: int = 1,
+    max_depth: int = 4,
+    invalid: bool = False,
+    unbalanced: bool = False,
+    typed: bool = False,
+    form: str | None = None,
+    depth_weights: Sequence[float] | None = None,
+) -> str:
+    """A shape whose depth is in [min_depth, max_depth]; `invalid`, `typed` ones and FORMS follow their own rules.
+
+    `seed` stops at any node with probability STOP; `stratified` draws the depth first, evenly or by `depth_weights`,
+    and then such a tree of exactly that depth. `invalid` corrupts such a
+    shape (almost always into a malformed one: check with `kind`), `unbalanced` by taking one parenthesis away;
+    `typed` is a form that people type.
+    """
+    if invalid:
+        depths = {"min_depth": min_depth, "max_depth": max_depth, "depth_weights": depth_weights}
+        whole = padded(rng, max_depth) if typed else shape(rng, sampler=sampler, **depths)  # type: ignore[arg-type]
+        return corrupted(rng, whole, UNBALANCED if unbalanced else CORRUPTIONS)
+    if typed:
+        form = rng.choice(TYPED)
+    if form:
+        return FORMS[form](rng, max_depth)
+    if sampler == "stratified":
+        (min_depth,) = (max_depth,) = rng.choices(range(min_depth, max_depth + 1), depth_weights)
+    while True:
+        drawn, depth = stopped(rng, max_depth)
+        if depth >= min_depth:
+            return without_root(drawn)
+
+
+def stopped(rng: random.Random, most: int) -> tuple[str, int]:
+    """The seed document's tree and its depth: a number at depth `most`, or with probability STOP before it."""
+    if most == 0 or rng.random() < STOP:
+        return "#", 0
+    (left, one), operator, (right, other) = stopped(rng, most - 1), rng.choice("+-"), stopped(rng, most - 1)
+    return f"({left} {operator} {right})", 1 + max(one, other)
+
+
+def fact(rng: random.Random, num_range: tuple[int, int] = (1, 20), max_depth: int = 4) -> Step:
+    """A step as the workings of the seed sampler have them: each operand is the value of a subtree.
+
+    A node has 2 (1 - STOP) operators below it on average, so that much more often the operands are one level lower.
+    """
+    depths = range(max_depth)
+    (depth,) = rng.choices(depths, [(2 * (1 - STOP)) ** (max_depth - 1 - depth) for depth in depths])
+    left, operator, right = value(rng, depth, num_range), rng.choice("+-"), value(rng, depth, num_range)
+    result = calculate(left, operator, right)
+    return Step(left, operator, right, result, str(result))
+
+
+def value(rng: random.Random, most: int, num_range: tuple[int, int]) -> int:
+    """What a tree of `stopped` is worth, without writing it."""
+    if most == 0 or rng.random() < STOP:
+        return rng.randint(*num_range)
+    return calculate(value(rng, most - 1, num_range), rng.choice("+-"), value(rng, most - 1, num_range))
+
+
+def surroundings(rng: random.Random, num_range: tuple[int, int] = (1, 20), items: int = 40) -> tuple[str, str]:
+    """What may stand before and behind a tree in a longer line, `items` numbers and parentheses at most.
+
+    Before it no node is complete, so its own steps come first. The whole is never an expression: what is learned of
+    long lines is how one step rewrites them, not the problems that they would be.
+    """
+    amount = round(items ** rng.random())
+    ahead = rng.randint(0, amount)
+    opens, closes = rng.choice((0.3, 0.5, 0.7)), rng.choice((0.3, 0.5, 0.7))
+
+    def number() -> int:
+        return value(rng, rng.choice((0, 0, 0, 1, 2)), num_range)
+
+    before = "".join("(" if rng.random() < opens else f"{number()} {rng.choice('+-')} " for _ in range(ahead))
+    behind = ""
+    for _ in range(amount - ahead):
+        kind = rng.random()
+        if kind < closes:
+            behind += ")"
+        elif kind < (1 + closes) / 2:
+            behind += f" {rng.choice('+-')} {number()}"
+        else:
+            behind += f" {rng.choice('+-')} ({number()} {rng.choice('+-')} {number()})"
+    if before.count("(") + behind.count("(") == behind.count(")"):
+        return ("(" + before, behind) if rng.random() < 0.5 else (before, behind + ")")
+    return before, behind
+
+
+def chained(rng: random.Random, terms: Sequence[str]) -> str:
+    return terms[0] + "".join(f" {rng.choice('+-')} {term}" for term in terms[1:])
+
+
+# Forms: what people type, and what is harder than what is trained on
+
+
+def numbers(rng: random.Random, max_depth: int) -> str:
+    return rng.choice(("#", "~", "(#)", "(~)", "((#))"))
+
+
+def chains(rng: random.Random, max_depth: int) -> str:
+    return chained(rng, "#" * rng.randint(3, 8))
+
+
+def signed(rng: random.Random, max_depth: int) -> str:
+    """A short chain with negative numbers, some of them in parentheses."""
+    terms = [rng.choice(("#", "~", "(~)")) for _ in range(rng.randint(2, 4))]
+    terms[rng.randrange(len(terms))] = rng.choice(("~", "(~)"))
+    return chained(rng, terms)
+
+
+def negatives(rng: random.Random, max_depth: int) -> str:
+    """A shape of the seed sampler with an operator, each number negative with probability 0.5, one at least."""
+    while True:
+        drawn = shape(rng, sampler="seed", min_depth=1, max_depth=max_depth)
+        if "~" in (signs := re.sub("#", lambda _: rng.choice("#~"), drawn)):
+            return signs
+
+
+def groups(rng: random.Random, max_depth: int) -> str:
+    """Parentheses around the whole, or around one or two terms, needed or not."""
+    terms = [f"({chained(rng, '#' * rng.randint(1, 3))})" for _ in range(rng.choice((1, 1, 2)))]
+    if rng.random() < 0.3:
+        terms[0] = f"({terms[0]})"
+    terms += "#" * rng.randint(0, 2)
+    rng.shuffle(terms)
+    return chained(rng, terms)
+
+
+def padded(rng: random.Random, max_depth: int) -> str:
+    """A tree of the seed sampler with spare parentheses anywhere: longer and more nested than deep.
+
+    So neither tells a malformed problem from a good one.
+    """
+    often = rng.choice((0.1, 0.3, 0.5))
+
+    def tree(most: int) -> str:
+        text = "#"
+        if most and rng.random() >= STOP:
+            text = f"({tree(most - 1)} {rng.choice('+-')} {tree(most - 1)})"
+        while rng.random() < often:
+            text = f"({text})"
+        return text
+
+    drawn = tree(max_depth)
+    while max_depth and " " not in drawn:
+        drawn = tree(max_depth)
+    spare = max_depth == 0 or rng.random() < 0.2 or (drawn.startswith("((") and drawn.endswith("))"))
+    return drawn if spare else drawn[1:-1]
+
+
+def operators(rng: random.Random, max_depth: int) -> str:
+    return without_root(spread(rng, rng.randint(9, 11)))
+
+
+def spread(rng: random.Random, count: int) -> str:
+    """A tree of so many operators; how many of them go to the left of each is drawn evenly."""
+    if count == 0:
+        return "#"
+    left = rng.randrange(count)
+    return f"({spread(rng, left)} {rng.choice('+-')} {spread(rng, count - 1 - left)})"
+
+
+FORMS = {form.__name__: form for form in (numbers, chains, signed, negatives, groups, padded, operators)}
+TYPED = ("numbers", "chains", "signed", "negatives", "groups", "padded")
+UNBALANCED = ("no closing", "no opening")
+CORRUPTIONS = ("no right operand", "no left operand", "++", "--", *UNBALANCED, "soup")
+
+
+def corrupted(rng: random.Random, shape: str, corruptions: Sequence[str] = CORRUPTIONS) -> str:
+    """One of the corruptions, at a random place; rarely the outcome is well formed (`- 5 + 3`)."""
+    corruption = rng.choice(corruptions)
+    if corruption == "soup":
+        return " ".join(rng.choice("##+-()") for _ in range(rng.randint(2, 8)))
+    if " " not in shape:  # a number, perhaps in parentheses
+        shape = f"{shape} {rng.choice('+-')} #"
+    if corruption in UNBALANCED:
+        mark = ")" if corruption == "no closing" else "("
+        return replaced(rng, rf"[{mark}]", "", shape if mark in shape else f"({shape})")
+    if corruption in ("++", "--"):
+        return replaced(rng, r"[+-]", corruption, shape)
+    if corruption == "no right operand":
+        return replaced(rng, r"(?<=[+-]) #" if re.search(r"[+-] #", shape) else r" #|#", "", shape)
+    return replaced(rng, r"# (?=[+-])" if re.search(r"# [+-]", shape) else r"#", "", shape)
+
+
+def replaced(rng: random.Random, pattern: str, by: str, text: str) -> str:
+    """The text with one match, drawn evenly, replaced; every corrupted shape has one."""
+    match = rng.choice(list(re.finditer(pattern, text)))
+    return text[: match.start()] + by + text[match.end() :]

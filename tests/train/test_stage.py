@@ -1,0 +1,16 @@
+"""What all training stages share, where a whole run would show it too late."""
+
+import pytest
+from transformers import TrainingArguments
+
+from arith_hf.train import stage
+
+
+@pytest.mark.parametrize(("backend", "compiled"), [("eager", True), ("no-such-backend", False)])
+def test_without_a_compiler_training_goes_on_uncompiled_and_says_so(tmp_path, caplog, monkeypatch, backend, compiled):
+    monkeypatch.setattr(stage.logger, "propagate", True)
+    training = TrainingArguments(output_dir=str(tmp_path), torch_compile_backend=backend, use_cpu=True)
+    assert training.torch_compile
+    stage.require_compiler(training)
+    assert training.torch_compile is compiled
+    assert ("nothing can be compiled" in caplog.text) is not compiled
