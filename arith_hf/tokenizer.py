@@ -74,7 +74,8 @@ def train(
 ) -> PreTrainedTokenizerFast:
     """A tokenizer of the kind `digits`, `char` or `bpe`; only the last reads `texts` and minds `vocab_size`.
 
-    Only the first minds `places`. It puts BOS in front and nothing at the end. The think tags are whole tokens but not special ones.
+    Only the first minds `places`. It puts BOS in front and nothing at the end. The think tags are whole tokens but not
+    special ones.
     """
     makers = {
         "digits": lambda: with_places(places),
@@ -205,9 +206,9 @@ def count_tokens(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> li
 
 
 def line_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Ids of the tokens that begin a line: a line break and what goes with it, and the head of a problem."""
+    """Ids of the tokens that an expression follows, of a problem or of what remains of it: `line_stride` places those."""
     texts = {index: str(tokenizer.decode([index])) for index in range(len(tokenizer))}
-    return [index for index, text in texts.items() if text.startswith("\n") or text == notation.HEAD]
+    return [index for index, text in texts.items() if text.endswith((notation.HEAD, notation.NOW))]
 
 
 # The stage

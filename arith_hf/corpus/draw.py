@@ -24,7 +24,7 @@ SHAPES, FILLS = 200, 100  # draws of a shape, and of numbers for each, before a 
 KNOWN = 0.7  # share of facts of two numbers inside num_range that are drawn again
 WIDEST = 0.6  # share of facts from problems with numbers to drill_range itself, of which there are the most to learn
 AS_PROBLEM = 0.3  # share of excerpts whose line is a problem: there the first copy is made
-AS_FACT = 0.3  # share of excerpts that are one fact of a drill in a line of numbers as large
+AS_FACTS = 0.4  # share of excerpts that are facts of a drill in a line of numbers as large
 UNBALANCED = 0.6  # share of malformed verdicts that lack one parenthesis: the one corruption that has to be counted
 
 Row = dict[str, Any]
@@ -145,22 +145,25 @@ def segment(rng: random.Random, split: str, recipe: CorpusArguments) -> tuple[st
 
 
 def excerpt(rng: random.Random, split: str, recipe: CorpusArguments) -> tuple[str, str]:
-    """A few steps of a trace, or one fact of a drill, in a longer line, which is no expression.
+    """A few steps of a trace, or one to three facts of a drill, in a longer line, which is no expression.
 
-    As a problem, the line is in the split.
+    No fact has the result of another. As a problem, the line is in the split.
     """
     task = tasks.get(recipe.task)
-    num_range = tuple(recipe.num_range)
-    if rng.random() < AS_FACT:
-        step = fact(rng, split, recipe)
-        expression, working, starts = f"{step.left} {step.operator} {step.right}", Working((step,), step.result), [0]
-        num_range = (num_range[0], spread(rng, recipe))
+    least, greatest = recipe.num_range
+    if rng.random() < AS_FACTS:
+        steps = [fact(rng, split, recipe) for _ in range(rng.randint(1, 3))]
+        expression, *ahead = [f"{step.left} {step.operator} {step.right}" for step in steps]
+        for one in ahead:  # nested to the right: all facts are worked before the first result is used
+            expression = f"({one}) {rng.choice('+-')} ({expression})"
+        working, greatest = task.work(expression), spread(rng, recipe)
+        start, count = 0, len(steps)
     else:
         expression, working, starts = worked(rng, split, recipe, typed=False)
-    start, count = rng.choice(starts), rng.randint(1, recipe.segment_steps)
+        start, count = rng.choice(starts), rng.randint(1, recipe.segment_steps)
     first = 1 if rng.random() < AS_PROBLEM else label(rng)
     while True:
-        around = task.surroundings(rng, num_range, recipe.excerpt_items)
+        around = task.surroundings(rng, (least, greatest), recipe.excerpt_items)
         given, learned = notation.excerpt(expression, working, start, count, first, around)
         if split_of(task.normalise(notation.posed(given))) == split:
             return given, learned
