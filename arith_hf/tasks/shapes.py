@@ -138,8 +138,9 @@ def negatives(rng: random.Random, max_depth: int) -> str:
 
 
 def groups(rng: random.Random, max_depth: int) -> str:
-    """Parentheses around the whole, or around one or two terms, needed or not."""
-    terms = [f"({chained(rng, '#' * rng.randint(1, 3))})" for _ in range(rng.choice((1, 1, 2)))]
+    """Parentheses around the whole, or around one or two terms, needed or not; no tree is deeper than 4."""
+    count = rng.choice((1, 1, 2))
+    terms = [f"({chained(rng, '#' * rng.randint(1, 4 - count))})" for _ in range(count)]
     if rng.random() < 0.3:
         terms[0] = f"({terms[0]})"
     terms += "#" * rng.randint(0, 2)

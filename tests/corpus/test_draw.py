@@ -5,6 +5,7 @@ from collections import Counter
 
 import pytest
 
+from arith_hf import notation
 from arith_hf.corpus import draw
 from arith_hf.corpus.arguments import CorpusArguments
 from arith_hf.tasks import expression as task
@@ -37,11 +38,26 @@ def test_facts_are_those_of_workings_with_numbers_up_to_a_bound():
     recipe = CorpusArguments(drill_range=100)
     facts = [draw.fact(random.Random(f"fact/{index}"), "train", recipe) for index in range(4000)]
     operands = [abs(operand) for fact in facts for operand in (fact.left, fact.right)]
-    assert sum(operand <= 20 for operand in operands) / 8000 == pytest.approx(0.32, abs=0.05)
-    assert sum(operand > 100 for operand in operands) / 8000 == pytest.approx(0.05, abs=0.02)
+    assert sum(operand <= 20 for operand in operands) / 8000 == pytest.approx(0.22, abs=0.03)
+    assert sum(operand > 100 for operand in operands) / 8000 == pytest.approx(0.12, abs=0.03)
     assert {fact.operator for fact in facts} == {"+", "-"}
     assert any(fact.left < 0 for fact in facts)
     assert any(fact.right < 0 for fact in facts)
+
+
+def test_facts_in_a_line_are_single_ones(monkeypatch):
+    """Large numbers are trained on in single facts alone: no step may take the result of another."""
+    monkeypatch.setattr(draw, "AS_FACTS", 1.0)
+    recipe, counts = CorpusArguments(drill_range=100), Counter()
+    for index in range(200):
+        given, learned = draw.excerpt(random.Random(f"facts/{index}"), "train", recipe)
+        line = notation.posed(given)
+        assert task.kind(line) == "invalid"
+        assert draw.split_of(task.normalise(line)) == "train"
+        facts = notation.facts(given + learned)
+        assert all(f"({fact})" in line for fact in facts)
+        counts[len(facts)] += 1
+    assert set(counts) == {1, 2, 3}
 
 
 def test_a_split_without_facts_is_an_error():

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from arith_hf import tasks
 from arith_hf.tasks import expression as task
+from arith_hf.tasks import shapes
 from arith_hf.tasks.base import ERROR, Step, Working
 
 seeds = st.integers(0, 10**9).map(random.Random)
@@ -228,7 +229,7 @@ def test_half_of_the_numbers_are_negative_and_one_at_least():
 def test_operators_are_split_evenly_whatever_the_depth():
     drawn = [task.shape(random.Random(f"operators/{index}"), form="operators") for index in range(600)]
     assert {len(task.work(task.fill(shape, random.Random(0))).steps) for shape in drawn} == {9, 10, 11}
-    lefts = [len(task.spread(random.Random(f"split/{index}"), 3)) for index in range(3)]
+    lefts = [len(shapes.spread(random.Random(f"split/{index}"), 3)) for index in range(3)]
     assert lefts == [len("(# + (# + (# + #)))")] * 3, "three operators, however they are split"
     assert {task.level(task.fill(shape, random.Random(0))) for shape in drawn} >= {4, 5, 6, 7, 8}
 
