@@ -206,7 +206,7 @@ def count_tokens(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> li
 
 
 def line_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Ids of the tokens that an expression follows, a problem or what remains of one: those that `line_stride` places."""
+    """Ids of the tokens that an expression follows, whole or what remains of it: those that `line_stride` places."""
     texts = {index: str(tokenizer.decode([index])) for index in range(len(tokenizer))}
     return [index for index, text in texts.items() if text.endswith((notation.HEAD, notation.NOW))]
 
