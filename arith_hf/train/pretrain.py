@@ -162,6 +162,12 @@ def shape(own: PretrainArguments, model_tokenizer: PreTrainedTokenizerBase) -> A
         raise ValueError(
             f"config_overrides: need JSON such as {{hidden_size: 160}}, got {own.config_overrides}"
         ) from error
+    if overrides.get("line_stride") and not overrides.get("line_token_ids"):
+        overrides["line_token_ids"] = tokenizer.line_tokens(model_tokenizer)
+        if not overrides["line_token_ids"]:
+            raise ValueError(
+                "line_stride: no token of this tokenizer ends where an expression begins; kind: digits has such"
+            )
     config = ArithConfig.from_size(
         own.size,
         vocab_size=len(model_tokenizer),
@@ -169,7 +175,6 @@ def shape(own: PretrainArguments, model_tokenizer: PreTrainedTokenizerBase) -> A
         bos_token_id=model_tokenizer.bos_token_id,
         eos_token_id=model_tokenizer.eos_token_id,
         tokenizer_fingerprint=tokenizer.fingerprint(model_tokenizer),
-        **({"line_token_ids": tokenizer.line_tokens(model_tokenizer)} if overrides.get("line_stride") else {}),
         **overrides,
     )
     config._attn_implementation = own.attn_implementation

@@ -10,8 +10,9 @@ from datasets import Dataset
 from safetensors.torch import load_file
 
 from arith_hf import checkpoint, files
+from arith_hf.tokenizer import train as train_tokenizer
 from arith_hf.train import data
-from arith_hf.train.pretrain import pack
+from arith_hf.train.pretrain import PretrainArguments, pack, shape
 
 
 def test_the_stage_signs_off_last(road):
@@ -67,6 +68,15 @@ def test_what_is_given_is_learned_where_asked(road):
     all_of_it, rest = (pack(rows, tokenizer, 16, loss_on_given=asked)[0]["labels"] for asked in (True, False))
     assert (all_of_it != -100).sum() == 4
     assert (rest != -100).sum() == 2
+
+
+def test_the_config_says_which_tokens_a_stride_places(road):
+    tokenizer = checkpoint.load_tokenizer(road / "checkpoints/tiny/tokenizer")
+    config = shape(PretrainArguments(size="tiny", config_overrides='{"line_stride": 16}'), tokenizer)
+    assert [tokenizer.decode([token]) for token in config.line_token_ids] == ["Evaluate: ", "\nExpression now: "]
+    assert shape(PretrainArguments(size="tiny"), tokenizer).line_token_ids is None
+    with pytest.raises(ValueError, match="kind: digits"):
+        shape(PretrainArguments(size="tiny", config_overrides='{"line_stride": 16}'), train_tokenizer("char"))
 
 
 def test_decisive_tokens_weigh_more_and_the_mean_weight_is_one(road):
