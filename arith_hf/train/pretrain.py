@@ -165,9 +165,7 @@ def shape(own: PretrainArguments, model_tokenizer: PreTrainedTokenizerBase) -> A
     if overrides.get("line_stride") and not overrides.get("line_token_ids"):
         overrides["line_token_ids"] = tokenizer.line_tokens(model_tokenizer)
         if not overrides["line_token_ids"]:
-            raise ValueError("line_stride: no token of this tokenizer ends where an expression begins: need kind: digits")
-                "line_stride: no token of this tokenizer ends where an expression begins; kind: digits has such"
-            )
+            raise ValueError("line_stride: need kind: digits, whose tokens end where an expression begins")
     config = ArithConfig.from_size(
         own.size,
         vocab_size=len(model_tokenizer),
