@@ -39,7 +39,7 @@ the sign `-` is another token. An operator takes the parentheses beside it along
 STEP = re.compile(
     r"\nStep ([0-9]{1,9}): (-?[0-9]{1,2000}) ([+-]) (-?[0-9]{1,2000}) = (-?[0-9]{1,2000})\nExpression now: ([^\n]*)"
 )
-DECISIVE = re.compile(rf"(?<= = )-?[0-9]+\n{NOW}|\nStep [0-9]+: |(?<={THINK})(?:\n{END_THINK}|{FAILED})")
+DECISIVE = re.compile(rf"(?<= = )-?[0-9]+\n{NOW}|\nStep [0-9]+: |\n{END_THINK}|(?<={THINK}){FAILED}")
 FACT = re.compile(r": (-?[0-9]+ [+-] -?[0-9]+) = ")
 INTEGER = re.compile(r"-?[0-9]{1,2000}")  # Python reads no integer past 4300 digits
 
@@ -207,7 +207,7 @@ def facts(text: str) -> list[str]:
 
 
 def decisive(text: str) -> list[tuple[int, int]]:
-    """Where a text says what is not copied, as (start, end): results, step numbers, and the verdict on a problem.
+    """Where a text says what is not copied, as (start, end): results, step numbers, the end, the verdict on a problem.
 
     A result reaches to the end of the words behind it, which tell where the number ends.
 

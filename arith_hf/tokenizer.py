@@ -37,7 +37,7 @@ from arith_hf import files, notation, recipe
 SPECIALS = dict(pad_token=notation.PAD, unk_token=notation.UNK, bos_token=notation.BOS, eos_token=notation.EOS)
 TAGS = (notation.THINK, notation.END_THINK)
 ALPHABET = "0123456789+-() \n"  # what an expression, and the end of a prompt, are written in
-PRIVATE = 0xE000  # from here on Unicode names no character: those of a text stay what they are, or are unknown
+PRIVATE = 0xE000  # from here on Unicode names no character
 MOST_PLACES = 9
 SAMPLE = 1000  # rows of each file that are proven to come back; a second of work
 PERCENTILES = (50, 90, 95, 99)
@@ -82,6 +82,8 @@ def train(
         "char": lambda: list_pieces(TAGS, ALPHABET + "".join(notation.KEYWORDS)),
         "bpe": lambda: learn_merges(texts, vocab_size),
     }
+    if places != 1 and kind != "digits":
+        raise ValueError(f"places: need kind: digits, whose tokens are digits, got {kind}")
     if kind not in makers:
         raise ValueError(f"need kind to be one of {', '.join(makers)}, got {kind}")
     core = makers[kind]()
@@ -119,7 +121,13 @@ def with_places(places: int) -> Tokenizer:
         return f"(?={digit}{{{place}}}{'' if place == places - 1 else f'(?!{digit})'})"
 
     normalizer = normalizers.Sequence(
-        [normalizers.Replace(Regex(f"{index % 10}{behind(1 + index // 10)}"), mark) for index, mark in enumerate(marks)]
+        [
+            normalizers.Replace(Regex(f"[{marks}]"), "\N{REPLACEMENT CHARACTER}"),  # unknown, where a text has one
+            *(
+                normalizers.Replace(Regex(f"{index % 10}{behind(1 + index // 10)}"), mark)
+                for index, mark in enumerate(marks)
+            ),
+        ]
     )
     core = list_pieces([normalizer.normalize_str(keyword) for keyword in notation.KEYWORDS], ALPHABET + marks)
     core.normalizer = normalizer

@@ -110,8 +110,11 @@ class ArithConfig(PreTrainedConfig):
                     f"need line_stride >= 1 and rotary positions, or none, got {self.line_stride} and "
                     f"{self.position_embedding}"
                 )
-            if not all(0 <= token < self.vocab_size for token in self.line_token_ids or []):
-                raise ValueError(f"need line_token_ids below vocab_size = {self.vocab_size}, got {self.line_token_ids}")
+            if not self.line_token_ids or not all(0 <= token < self.vocab_size for token in self.line_token_ids):
+                raise ValueError(
+                    f"need line_token_ids with line_stride, below vocab_size = {self.vocab_size}, "
+                    f"got {self.line_token_ids}"
+                )
         for name in ("hidden_dropout", "attention_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"need 0 <= {name} < 1, got {getattr(self, name)}")

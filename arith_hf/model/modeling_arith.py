@@ -24,6 +24,10 @@ from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_arith import ArithConfig
 
+NEED_WHOLE = (
+    "need rotary_position_ids: with line_stride they follow from the ids of the whole text, which are not here; "
+    "`generate` passes them, except with prefill_chunk_size or continuous batching"
+)
 LARGE = 2**24  # pairs of places: a mask of more is left as it is, a byte a pair
 CHUNK = 64  # queries; of a window of 128 and 256 tokens 32 is as fast, 128 slower
 
@@ -56,7 +60,7 @@ def line_positions(config: ArithConfig, input_ids: Tensor, position_ids: Tensor)
 
     A document begins where `position_ids` are 0, a line at each of `line_token_ids`.
     """
-    stride, ids = config.line_stride or 1, torch.tensor(config.line_token_ids or [], device=input_ids.device)
+    stride, ids = config.line_stride or 1, torch.tensor(config.line_token_ids, device=input_ids.device)
     index = torch.arange(input_ids.shape[1], device=input_ids.device).expand_as(input_ids)  # (B, T)
     opens = (position_ids == 0).expand_as(input_ids)
     begins = torch.isin(input_ids, ids) | opens
@@ -289,11 +293,8 @@ class ArithModel(ArithPreTrainedModel):
         """Rotary positions where none are given: the positions themselves, or those of lines."""
         if self.config.line_stride is None:
             return position_ids
-        if input_ids is None or seen:
-            raise ValueError(
-                "need rotary_position_ids: with line_stride they follow from the ids of the whole text, which are not "
-                "here; `generate` passes them"
-            )
+        if input_ids is None or seen or "paged" in self.config._attn_implementation:
+            raise ValueError(NEED_WHOLE)
         return line_positions(self.config, input_ids, position_ids)
 
     def look_up_positions(self, position_ids: Tensor, seen: int) -> Tensor:
@@ -332,9 +333,11 @@ class ArithForCausalLM(ArithPreTrainedModel, GenerationMixin):
         """With `line_stride`, the rotary positions of what the cache lacks: only here are all ids at hand."""
         inputs = super().prepare_inputs_for_generation(input_ids, *rest, **kwargs)  # type: ignore[misc]
         if self.config.line_stride is not None:
-            position_ids = count_positions(kwargs.get("attention_mask"), input_ids, 0)
-            placed = line_positions(self.config, input_ids, position_ids)
-            inputs["rotary_position_ids"] = placed[:, -inputs["input_ids"].shape[1] :]
+            cache, new = kwargs.get("past_key_values"), inputs["input_ids"].shape[1]
+            if cache is not None and cache.get_seq_length() + new > input_ids.shape[1]:
+                raise ValueError(NEED_WHOLE)
+            placed = line_positions(self.config, input_ids, count_positions(kwargs.get("attention_mask"), input_ids, 0))
+            inputs["rotary_position_ids"] = placed[:, -new:].contiguous()
         return inputs
 
     def floating_point_ops(self, input_dict: dict[str, Any], exclude_embeddings: bool = True) -> int:
@@ -385,7 +388,8 @@ class ArithForCausalLM(ArithPreTrainedModel, GenerationMixin):
             losses = nn.functional.cross_entropy(
                 logits[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten(), reduction="none"
             )
-            items = kwargs.get("num_items_in_batch", (labels[:, 1:] != -100).sum())
+            items = kwargs.get("num_items_in_batch")
+            items = (labels[:, 1:] != -100).sum() if items is None else items
             loss = (losses * loss_weights[:, 1:].flatten()).sum() / items
         return CausalLMOutputWithPast(
             loss=loss,

@@ -92,7 +92,13 @@ def surroundings(rng: random.Random, num_range: tuple[int, int] = (1, 20), items
     def number() -> int:
         return value(rng, rng.choice((0, 0, 0, 1, 2)), num_range)
 
-    before = "".join("(" if rng.random() < opens else f"{number()} {rng.choice('+-')} " for _ in range(ahead))
+    before = ""
+    for _ in range(ahead):
+        # never two numbers side by side, which would be a node, complete before the tree
+        if before[-1:] in ("", "(") and rng.random() >= opens:
+            before += f"{number()} {rng.choice('+-')} "
+        else:
+            before += "("
     behind = ""
     for _ in range(amount - ahead):
         kind = rng.random()

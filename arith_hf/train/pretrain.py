@@ -7,6 +7,7 @@ so that no document attends to another.
 """
 
 import json
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -114,6 +115,8 @@ def pack(
     if weighted:
         columns["loss_weights"] = List(Value("float32"), length=max_length)
         share = share_decisive(packed)
+        if not share:
+            raise ValueError("decisive_weight: no result, step number or verdict in these texts: leave it out")
         weights = (1 / (1 + (decisive_weight - 1) * share), decisive_weight / (1 + (decisive_weight - 1) * share))
     return packed.map(
         lay_out,
@@ -200,11 +203,13 @@ def prepare(argv: list[str]) -> tuple[Trainer, stage.Run]:
     own, training = recipe.read((PretrainArguments, TrainingArguments), argv, "pretrain")
     if own.optimizer not in ("trainer", "muon"):
         raise ValueError(f"optimizer: need `trainer` or `muon`, got `{own.optimizer}`")
+    if not 0 < own.decisive_weight < math.inf:
+        raise ValueError(f"need decisive_weight > 0, got {own.decisive_weight}")
+    if own.decisive_weight != 1 and training.label_smoothing_factor:
+        raise ValueError("need decisive_weight 1 with label_smoothing_factor, whose loss has no weights")
     model_tokenizer = checkpoint.load_tokenizer(own.tokenizer_name_or_path)
     data.check_tokenizer(model_tokenizer, own.dataset_name)
     train, validation = data.load(own.dataset_name, "pretrain", ["text"])
-    if own.decisive_weight <= 0:
-        raise ValueError(f"need decisive_weight > 0, got {own.decisive_weight}")
     config = shape(own, model_tokenizer)
     prompts = data.held_out(own.dataset_name, own.num_eval_generations)
     run = stage.begin("pretrain", argv, (own, training), training, model_tokenizer, parent=None)
@@ -217,9 +222,9 @@ def prepare(argv: list[str]) -> tuple[Trainer, stage.Run]:
                 own.overlong,
                 own.dataset_num_proc,
                 own.loss_on_given,
-                own.decisive_weight,
+                weight,
             )
-            for rows in (train, validation)
+            for rows, weight in ((train, own.decisive_weight), (validation, 1.0))  # a loss that compares
         )
     trainer = Trainer(
         model=ArithForCausalLM(config),

@@ -113,7 +113,8 @@ def require_compiler(training: TrainingArguments) -> None:
         logger.warning(
             f"torch_compile: nothing can be compiled here ({reason}): slower without it, the rest is the same"
         )
-        training.torch_compile = False
+        # the Trainer asks for the backend alone
+        training.torch_compile, training.torch_compile_backend, training.torch_compile_mode = False, None, None
 
 
 def choose_resume(

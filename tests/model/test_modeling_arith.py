@@ -114,6 +114,8 @@ def test_lines_are_no_stock_architecture_and_need_all_ids() -> None:
         model.config.to_stock()
     with pytest.raises(ValueError, match="rotary_position_ids"):
         model(inputs_embeds=torch.zeros(1, 2, 32))
+    with pytest.raises(ValueError, match="prefill_chunk_size"):
+        model.generate(draw(1, 9), max_new_tokens=2, prefill_chunk_size=4)
     with pytest.raises(ValueError, match="rotary_position_ids"):
         model(draw(1, 1), past_key_values=model(draw(1, 5), use_cache=True).past_key_values)
 
@@ -136,7 +138,7 @@ def test_loss_weights_count_labels() -> None:
     model, ids = make(), draw(2, 12)
     labels, weights = ids.clone(), torch.ones(2, 12)
     labels[:, :5] = -100
-    for how in ({}, {"num_items_in_batch": torch.tensor(100)}):
+    for how in ({}, {"num_items_in_batch": None}, {"num_items_in_batch": torch.tensor(100)}):
         assert_close(model(ids, labels=labels, loss_weights=weights, **how).loss, model(ids, labels=labels, **how).loss)
     weights[0, 7:] = 0
     once = labels.clone()
@@ -224,7 +226,7 @@ def test_eager_equals_sdpa(position_embedding) -> None:
 def test_cached_equals_uncached(position_embedding, attention) -> None:
     model, ids = make(position_embedding=position_embedding, attn_implementation=attention), draw(2, 20)
     whole, lines = model(ids, use_cache=False).logits, model.config.line_stride is not None
-    placed = modeling_arith.line_positions(model.config, ids, torch.arange(20)[None])
+    placed = modeling_arith.line_positions(model.config, ids, torch.arange(20)[None]) if lines else ids
     cache, steps = None, []
     for part in (slice(8), slice(8, 15), *(slice(place, place + 1) for place in range(15, 20))):
         given = {"rotary_position_ids": placed[:, part]} if lines else {}

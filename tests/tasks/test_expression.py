@@ -226,6 +226,14 @@ def test_half_of_the_numbers_are_negative_and_one_at_least():
     assert all(task.kind(task.fill(shape, random.Random(0))) == "valid" for shape in drawn)
 
 
+@given(st.randoms(use_true_random=False))
+def test_nothing_in_front_of_a_tree_is_due_before_it(rng):
+    before, behind = task.surroundings(rng)
+    assert task.kind(before + "(1 + 2)" + behind) == "invalid"
+    first = task.work(before + "(1 + 2)" + ")" * before.count("(")).steps[0]
+    assert (first.left, first.operator, first.right) == (1, "+", 2)
+
+
 def test_operators_are_split_evenly_whatever_the_depth():
     drawn = [task.shape(random.Random(f"operators/{index}"), form="operators") for index in range(600)]
     assert {len(task.work(task.fill(shape, random.Random(0))).steps) for shape in drawn} == {9, 10, 11}
