@@ -23,8 +23,9 @@ SHAPES, FILLS = 200, 100  # draws of a shape, and of numbers for each, before a 
 
 KNOWN = 0.7  # share of facts of two numbers inside num_range that are drawn again
 WIDEST = 0.6  # share of facts from problems with numbers to drill_range itself, of which there are the most to learn
-AS_PROBLEM = 0.3  # share of excerpts whose line is a problem: there the first copy is made
+AS_PROBLEM = 0.5  # share of excerpts whose line is a problem: there the first copy is made
 AS_FACTS = 0.4  # share of excerpts that are facts of a drill in a line of numbers as large
+PADDED, WIDE = 0.7, 0.2  # shares of verdicts on problems with spare parentheses, of them on those of large numbers
 UNBALANCED = 0.6  # share of malformed verdicts that lack one parenthesis: the one corruption that has to be counted
 
 Row = dict[str, Any]
@@ -170,14 +171,18 @@ def excerpt(rng: random.Random, split: str, recipe: CorpusArguments) -> tuple[st
 
 
 def verdict(rng: random.Random, split: str, recipe: CorpusArguments) -> tuple[str, str]:
-    """A problem, malformed or not with equal chance, whose size and nesting do not tell which."""
+    """A problem, malformed or not with equal chance, whose size, nesting and numbers do not tell which.
+
+    Large numbers stand in problems of one operation alone, with spare parentheses.
+    """
     task = tasks.get(recipe.task)
+    kind, wide = rng.random(), {"max_depth": 1, "num_range": (recipe.num_range[0], spread(rng, recipe))}
+    knobs: dict[str, Any] = wide if kind < WIDE else {}
     if rng.random() < 0.5:
-        expression = pose(
-            rng, split, recipe, invalid=True, typed=rng.random() < 0.7, unbalanced=rng.random() < UNBALANCED
-        )
-    else:
-        expression = pose(rng, split, recipe, form="padded" if rng.random() < 0.7 else None)
+        knobs |= {"invalid": True, "typed": kind < PADDED, "unbalanced": rng.random() < UNBALANCED}
+    elif kind < PADDED:
+        knobs |= {"form": "padded"}
+    expression = pose(rng, split, recipe, **knobs)
     return notation.verdict(notation.problem(expression, recipe.task), task.work(expression))
 
 

@@ -155,15 +155,15 @@ def groups(rng: random.Random, max_depth: int) -> str:
 
 
 def padded(rng: random.Random, max_depth: int) -> str:
-    """A tree of the seed sampler with spare parentheses anywhere: longer and more nested than deep.
+    """A tree of the seed sampler, or a fuller one, with spare parentheses anywhere: longer and more nested than deep.
 
     So neither tells a malformed problem from a good one.
     """
-    often = rng.choice((0.1, 0.3, 0.5))
+    often, stop = rng.choice((0.1, 0.3, 0.5)), rng.choice((STOP, STOP, STOP / 6))
 
     def tree(most: int) -> str:
         text = "#"
-        if most and rng.random() >= STOP:
+        if most and rng.random() >= stop:
             text = f"({tree(most - 1)} {rng.choice('+-')} {tree(most - 1)})"
         while rng.random() < often:
             text = f"({text})"
