@@ -28,7 +28,7 @@ from benchmarks import claims, clock, speedrun
 
 ARMS = Path(__file__).with_suffix(".yaml")
 # Only pretraining reads the corpus; the tokenizer stage wants a few whole workings.
-SMALL = {"num_sft": 64, "num_prompts": 0, "num_validation": 32, "num_harder": 0}
+SMALL = {"num_sft": 64, "num_prompts": 0, "num_validation": 32, "num_test": 2000, "num_harder": 0}
 SKIPPED, TIMED = 20, 100  # steps of the warm-up that settle in, and that are timed
 RESULT = "ablation.json"
 Keys = dict[str, Any]

@@ -40,8 +40,10 @@ RECIPES = {
         "segment_rate": 0.2,
         "num_proc": 1,
     },
-    "tokenizer": {"kind": "digits"},
-    "pretrain": TRAINING | {"size": "tiny", "max_length": 256, "optimizer": "muon"},
+    "tokenizer": {"kind": "digits", "places": 3},
+    "pretrain": TRAINING
+    | {"size": "tiny", "max_length": 256, "optimizer": "muon", "decisive_weight": 3.0}
+    | {"config_overrides": '{"line_stride": 32, "sliding_window": 80, "qk_norm": true}'},
     "sft": TRAINING | TUNING,
     "lora": TRAINING
     | TUNING

@@ -57,6 +57,7 @@ class Run:
     provenance: dict[str, Any]
     resume_from: str | None
     started: float = field(default_factory=time.time)
+    cpu_seconds: float = 0.0
 
 
 def begin(
@@ -172,10 +173,12 @@ def run(trainer: Trainer, run: Run) -> None:
         files.write_text(run.output_dir / "recipe.yaml", yaml.safe_dump(run.recipe, sort_keys=False))
         files.write_json(run.output_dir / "provenance.json", run.provenance)
     trainer.accelerator.wait_for_everyone()
+    before = sum(os.times()[:4])
     try:
         trainer.train(resume_from_checkpoint=run.resume_from)
     except ValueError as error:
         raise RuntimeError(str(error)) from error
+    run.cpu_seconds = sum(os.times()[:4]) - before
 
 
 def clear(output_dir: Path, keep_steps: bool) -> None:
@@ -215,7 +218,10 @@ def merge(trainer: Trainer, run: Run) -> None:
 
 
 def summarize(trainer: Trainer, run: Run) -> dict[str, Any]:
-    """The numbers of a run: size, steps, seconds of wall and of this process's CPU since it began or was resumed.
+    """The numbers of a run: size, steps, seconds of wall since it began or was resumed, CPU seconds of its training.
+
+    These are of this process, all threads, and of children it has waited for (a compiler), evaluations included; not of
+    what came before the first step.
 
     `eval_*` are those of the weights that are saved: of the best step where the best is loaded, else the last.
     """
@@ -232,7 +238,7 @@ def summarize(trainer: Trainer, run: Run) -> dict[str, Any]:
         "best_step": best,
         "tokens": state.num_input_tokens_seen or None,
         "seconds": round(time.time() - run.started, 1),
-        "cpu_seconds": round(time.process_time(), 1),
+        "cpu_seconds": round(run.cpu_seconds, 1),
         "resumed_from": run.resume_from,
         **scores,
         **training,
