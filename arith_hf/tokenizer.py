@@ -214,9 +214,13 @@ def count_tokens(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> li
 
 
 def line_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Ids of the tokens that an expression follows, whole or what remains of it: those that `line_stride` places."""
+    """Ids of the tokens that `line_stride` places: those that an expression follows, and the end of a problem's line.
+
+    Not those of steps: where they begin at multiples too, step numbers are lost (LOG.md).
+    """
     texts = {index: str(tokenizer.decode([index])) for index in range(len(tokenizer))}
-    return [index for index, text in texts.items() if text.endswith((notation.HEAD, notation.NOW))]
+    ahead = [index for index, text in texts.items() if text.endswith((notation.HEAD, notation.NOW))]
+    return sorted([*ahead, *(index for index, text in texts.items() if text == "\n" and ahead)])
 
 
 # The stage
