@@ -58,7 +58,7 @@ def memory(folder: Path, quick: bool) -> list[Row]:
     steps, problems = (2, 4) if quick else (60, 256)
     places = material.make("expression", folder, 400 if quick else 6000)
     output = str(folder / "expression/pretrain")
-    tiny = {"size": "tiny", "config_overrides": "{}"} if quick else {}
+    tiny = material.TINY if quick else {}
     keys = material.BARE | places | tiny | {"output_dir": output, "max_steps": steps}
     pretrain = ["--config", material.recipe("expression", "pretrain"), *material.said(**keys)]
     training = peak_memory("-m", "arith_hf", "pretrain", *pretrain)

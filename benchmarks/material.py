@@ -27,6 +27,7 @@ ALONE: dict[str, Any] = {
     "disable_tqdm": True,
     "dataloader_num_workers": 0,
 }
+TINY: dict[str, Any] = {"size": "tiny", "config_overrides": "{}", "torch_compile": False}  # what --quick trains
 BARE = ALONE | {"use_cpu": True, "gradient_accumulation_steps": 1}  # and what a bare loop has not
 
 

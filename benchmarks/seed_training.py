@@ -39,6 +39,8 @@ def run(folder: Path, quick: bool) -> list[Row]:
         max_length=seed_program.LONGEST,
         optimizer="trainer",
         per_device_train_batch_size=BLOCKS,
+        decisive_weight=1.0,
+        torch_compile=not quick,
     )
     epochs = Epochs(trainer, seed_program.TINY if quick else seed_program.SHAPE, repeats)
     trainer.train()
@@ -58,9 +60,9 @@ def sample(places: dict[str, str], path: Path, count: int) -> str:
 
 
 def overrides() -> dict[str, Any]:
-    """The recipe of record's fields of the model, at the seed's size."""
+    """The recipe of record's fields of the model, at the seed's size; with its tokenizer there is no stride."""
     said = recipe.load(Path(material.recipe("expression", "pretrain"))).get("config_overrides") or "{}"
-    return json.loads(said) | SIZE
+    return {name: value for name, value in json.loads(said).items() if name != "line_stride"} | SIZE
 
 
 class Epochs(TrainerCallback):

@@ -23,7 +23,7 @@ Batch = dict[str, Tensor]
 def run(folder: Path, quick: bool, config: str | None = None) -> list[Row]:
     turns, steps, rows = (2, 2, 400) if quick else (12, 25, 6000)
     places = material.make("expression", folder, rows)
-    more: dict[str, Any] = {"size": "tiny", "config_overrides": "{}"} if quick else {}
+    more: dict[str, Any] = material.TINY if quick else {}
     trainer = material.stage(config or material.recipe("expression", "pretrain"), places, **more)
     turn = Turns(trainer, turns, steps)
     trainer.train()

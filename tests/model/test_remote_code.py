@@ -77,7 +77,8 @@ print(json.dumps({
     )
     own = tokenizer.train("digits")
     ids = own("Evaluate: 5 + -3\n", return_tensors="pt")
-    assert found["first"] == found["again"] == model(torch.arange(3, 12)[None]).logits.sum(-1).tolist()
+    assert found["first"] == found["again"]
+    assert found["first"][0] == pytest.approx(model(torch.arange(3, 12)[None]).logits.sum(-1)[0].tolist(), abs=1e-4)
     assert found["ids"] == ids["input_ids"][0].tolist()
     assert found["written"] == model.generate(**ids, max_new_tokens=5, do_sample=False)[0].tolist()
     assert found["fingerprint"] == tokenizer.fingerprint(own)
