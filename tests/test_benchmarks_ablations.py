@@ -33,7 +33,7 @@ def test_every_arm_of_the_recipe_of_record_parses(arm, tmp_path):
     own, training = speedrun.understood(argv)
     assert training.max_steps == 1000
     fields = json.loads(own.config_overrides)
-    assert ArithConfig.from_size(own.size, **fields)
+    assert ArithConfig.from_size(own.size, **{"line_token_ids": [0]} | fields)
     assert arm.model.items() <= fields.items()
 
 
@@ -74,8 +74,8 @@ def test_arms_are_trained_compared_and_kept(road, tmp_path, capsys, monkeypatch)
         {
             "name": "other",
             "what": "characters, none",
-            "tokenizer": {"kind": "char"},
-            "model": {"position_embedding": "none"},
+            "tokenizer": {"kind": "char", "places": 1},
+            "model": {"position_embedding": "none", "line_stride": None},
         },
     ]
     arms[1]["pretrain"] = {"overlong": "drop"}

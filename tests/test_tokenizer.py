@@ -270,7 +270,10 @@ def corpus(tmp_path: Path) -> Path:
 def test_the_stage_writes_a_tokenizer_and_signs_the_corpus(corpus, kind, capsys) -> None:
     manifest, folder = corpus / "data" / "tiny" / "manifest.json", corpus / "checkpoints" / "tiny" / "tokenizer"
     os.utime(manifest, ns=(5_000_000_000, 5_000_000_001))
-    assert stage(corpus, "tokenizer", "--kind", kind, "--vocab_size", "400", "--model_max_length", "99") == 0
+    assert (
+        stage(corpus, "tokenizer", "--kind", kind, "--places", "1", "--vocab_size", "400", "--model_max_length", "99")
+        == 0
+    )
     metrics = files.read_json(folder / "metrics.json")
     loaded = AutoTokenizer.from_pretrained(folder)
     assert metrics["fingerprint"] == tokenizer.fingerprint(loaded)
@@ -291,7 +294,7 @@ def test_the_stage_replaces_an_older_tokenizer_and_nothing_else(corpus, capsys) 
     folder = corpus / "checkpoints" / "tiny" / "tokenizer"
     assert stage(corpus, "tokenizer") == 0
     (folder / "stale").touch()
-    assert stage(corpus, "tokenizer", "--kind", "char") == 0
+    assert stage(corpus, "tokenizer", "--kind", "char", "--places", "1") == 0
     assert not (folder / "stale").exists()
     mine = corpus / "mine"
     mine.mkdir()
@@ -309,7 +312,7 @@ def test_a_failure_leaves_no_finished_tokenizer(corpus, monkeypatch) -> None:
         raise OSError("No space left on device")
 
     monkeypatch.setattr(tokenizer, "sign", break_off)
-    assert stage(corpus, "tokenizer", "--kind", "char") == 1
+    assert stage(corpus, "tokenizer", "--kind", "char", "--places", "1") == 1
     assert not (folder / "metrics.json").exists()
 
 
