@@ -9,11 +9,13 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Sequence
+from itertools import accumulate
 
 from arith_hf.tasks.base import Step
 from arith_hf.tasks.grammar import calculate, without_root
 
 SAMPLERS = ("seed", "stratified")
+LACKING = 0.5  # share of surroundings that are no expression for want of an operand, not of a parenthesis
 STOP = 0.3  # the seed sampler ends at a node with this probability
 
 
@@ -24,7 +26,7 @@ def shape(
     min_depth: int = 1,
     max_depth: int = 4,
     invalid: bool = False,
-    unbalanced: bool = False,
+    unbalanced: bool | None = None,
     typed: bool = False,
     form: str | None = None,
     depth_weights: Sequence[float] | None = None,
@@ -33,13 +35,17 @@ def shape(
 
     `seed` stops at any node with probability STOP; `stratified` draws the depth first, evenly or by `depth_weights`,
     and then such a tree of exactly that depth. `invalid` corrupts such a
-    shape (almost always into a malformed one: check with `kind`), `unbalanced` by taking one parenthesis away;
-    `typed` is a form that people type.
+    shape (almost always into a malformed one: check with `kind`); `unbalanced` says whether by taking a parenthesis
+    away, and then nothing is more nested than before; `typed` is a form that people type.
     """
     if invalid:
         depths = {"min_depth": min_depth, "max_depth": max_depth, "depth_weights": depth_weights}
         whole = padded(rng, max_depth) if typed else shape(rng, sampler=sampler, **depths)  # type: ignore[arg-type]
-        return corrupted(rng, whole, UNBALANCED if unbalanced else CORRUPTIONS)
+        corruptions = CORRUPTIONS if unbalanced is None else UNBALANCED if unbalanced else BALANCED
+        while True:
+            broken = corrupted(rng, whole, corruptions)
+            if unbalanced is None or nesting(broken) <= nesting(whole):
+                return broken
     if typed:
         form = rng.choice(TYPED)
     if form:
@@ -82,8 +88,9 @@ def value(rng: random.Random, most: int, num_range: tuple[int, int]) -> int:
 def surroundings(rng: random.Random, num_range: tuple[int, int] = (1, 20), items: int = 40) -> tuple[str, str]:
     """What may stand before and behind a tree in a longer line, `items` numbers and parentheses at most.
 
-    Before it no node is complete, so its own steps come first. The whole is never an expression: what is learned of
-    long lines is how one step rewrites them, not the problems that they would be.
+    Before it no node is complete, so its own steps come first. The whole is never an expression, for want of a
+    parenthesis or of an operand: what is learned of long lines is how one step rewrites them, not the problems that
+    they would be.
     """
     amount = round(items ** rng.random())
     ahead = rng.randint(0, amount)
@@ -108,7 +115,12 @@ def surroundings(rng: random.Random, num_range: tuple[int, int] = (1, 20), items
             behind += f" {rng.choice('+-')} {number()}"
         else:
             behind += f" {rng.choice('+-')} ({number()} {rng.choice('+-')} {number()})"
-    if before.count("(") + behind.count("(") == behind.count(")"):
+    short = before.count("(") + behind.count("(") - behind.count(")")
+    operands = list(re.finditer(r"(?<=[+-]) -?[0-9]+", behind))
+    if operands and rng.random() < LACKING:  # as many parentheses closed as opened, and one operand lost
+        lost = rng.choice(operands)
+        return "(" * -short + before, behind[: lost.start()] + behind[lost.end() :] + ")" * short
+    if short == 0:
         return ("(" + before, behind) if rng.random() < 0.5 else (before, behind + ")")
     return before, behind
 
@@ -157,7 +169,8 @@ def groups(rng: random.Random, max_depth: int) -> str:
 def padded(rng: random.Random, max_depth: int) -> str:
     """A tree of the seed sampler, or a fuller one, with spare parentheses anywhere: longer and more nested than deep.
 
-    So neither tells a malformed problem from a good one.
+    So neither tells a malformed problem from a good one. Not among TYPED: a model that sees them worked, and the spare
+    ones left out of the first line, leaves out those of deeper problems too (LOG.md).
     """
     often, stop = rng.choice((0.1, 0.3, 0.5)), rng.choice((STOP, STOP, STOP / 6))
 
@@ -189,9 +202,10 @@ def spread(rng: random.Random, count: int) -> str:
 
 
 FORMS = {form.__name__: form for form in (numbers, chains, signed, negatives, groups, padded, operators)}
-TYPED = ("numbers", "chains", "signed", "negatives", "groups", "padded")
+TYPED = ("numbers", "chains", "signed", "negatives", "groups")
 UNBALANCED = ("no closing", "no opening")
-CORRUPTIONS = ("no right operand", "no left operand", "++", "--", *UNBALANCED, "soup")
+BALANCED = ("no right operand", "no left operand", "++", "--", "soup")
+CORRUPTIONS = (*BALANCED[:4], *UNBALANCED, BALANCED[4])
 
 
 def corrupted(rng: random.Random, shape: str, corruptions: Sequence[str] = CORRUPTIONS) -> str:
@@ -209,6 +223,15 @@ def corrupted(rng: random.Random, shape: str, corruptions: Sequence[str] = CORRU
     if corruption == "no right operand":
         return replaced(rng, r"(?<=[+-]) #" if re.search(r"[+-] #", shape) else r" #|#", "", shape)
     return replaced(rng, r"# (?=[+-])" if re.search(r"# [+-]", shape) else r"#", "", shape)
+
+
+def nesting(text: str) -> int:
+    """The most parentheses that are open at once.
+
+    >>> nesting("((#) + #")
+    2
+    """
+    return max(accumulate((mark == "(") - (mark == ")") for mark in text))
 
 
 def replaced(rng: random.Random, pattern: str, by: str, text: str) -> str:

@@ -146,6 +146,7 @@ def test_typed_forms_hold_what_people_type():
     flat = [text for text in posed if "(" not in text]
     assert max(text.count(" + ") + text.count(" - ") for text in flat) == 7
     assert max(task.level(text) for text in posed if text not in flat) <= 4
+    assert max(shapes.nesting(text) for text in posed) == 3  # of deeper ones no parenthesis is ever left out
 
 
 def test_padded_problems_are_nested_deeper_than_deep():
@@ -160,6 +161,14 @@ def test_padded_problems_are_nested_deeper_than_deep():
 @given(seeds)
 def test_padded_problems_can_be_malformed_too(rng):
     assert task.kind(task.pose(rng, invalid=True, typed=True)) == "invalid"
+
+
+@given(seeds, st.booleans())
+def test_nesting_does_not_tell_what_lacks_a_parenthesis(rng, unbalanced):
+    broken = task.shape(rng, invalid=True, unbalanced=unbalanced, depth_weights=(0, 0, 1, 1))
+    assert shapes.nesting(broken) <= 3
+    if unbalanced:
+        assert abs(broken.count("(") - broken.count(")")) == 1
 
 
 def test_the_same_generator_poses_the_same_problem():
@@ -232,6 +241,13 @@ def test_nothing_in_front_of_a_tree_is_due_before_it(rng):
     assert task.kind(before + "(1 + 2)" + behind) == "invalid"
     first = task.work(before + "(1 + 2)" + ")" * before.count("(")).steps[0]
     assert (first.left, first.operator, first.right) == (1, "+", 2)
+
+
+def test_a_line_lacks_a_parenthesis_or_an_operand():
+    drawn = ["(1 + 2)".join(task.surroundings(random.Random(f"around/{index}"))) for index in range(400)]
+    even = [line for line in drawn if line.count("(") == line.count(")")]
+    assert len(even) / len(drawn) == pytest.approx(0.3, abs=0.15)
+    assert all(re.search(r"[+-](\)|$| [+-] )", line) for line in even)
 
 
 def test_operators_are_split_evenly_whatever_the_depth():
