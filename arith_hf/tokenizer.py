@@ -214,13 +214,13 @@ def count_tokens(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> li
 
 
 def line_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Ids of the tokens that `line_stride` places: those that an expression follows, and the end of a problem's line.
+    """Ids of the tokens that `line_stride` places: those that an expression follows.
 
-    Not those of steps: where they begin at multiples too, step numbers are lost (LOG.md).
+    Not those of steps: where they begin at multiples too, step numbers are lost. Nor the end of a problem's line: the
+    problem and the first line would stand further apart than other lines (LOG.md).
     """
     texts = {index: str(tokenizer.decode([index])) for index in range(len(tokenizer))}
-    ahead = [index for index, text in texts.items() if text.endswith((notation.HEAD, notation.NOW))]
-    return sorted([*ahead, *(index for index, text in texts.items() if text == "\n" and ahead)])
+    return [index for index, text in texts.items() if text.endswith((notation.HEAD, notation.NOW))]
 
 
 # The stage

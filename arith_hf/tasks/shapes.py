@@ -112,7 +112,10 @@ def surroundings(rng: random.Random, num_range: tuple[int, int] = (1, 20), items
         if kind < closes:
             behind += ")"
         elif kind < (1 + closes) / 2:
-            behind += f" {rng.choice('+-')} {number()}"
+            behind += f" {rng.choice('+-')} "
+            while rng.random() < opens:  # whatever is rewritten before them, runs of "(" are copied whole
+                behind += "("
+            behind += str(number())
         else:
             behind += f" {rng.choice('+-')} ({number()} {rng.choice('+-')} {number()})"
     short = before.count("(") + behind.count("(") - behind.count(")")

@@ -73,7 +73,7 @@ def test_what_is_given_is_learned_where_asked(road):
 def test_the_config_says_which_tokens_a_stride_places(road):
     tokenizer = checkpoint.load_tokenizer(road / "checkpoints/tiny/tokenizer")
     config = shape(PretrainArguments(size="tiny", config_overrides='{"line_stride": 16}'), tokenizer)
-    assert [tokenizer.decode([token]) for token in config.line_token_ids] == ["\n", "Evaluate: ", "\nExpression now: "]
+    assert [tokenizer.decode([token]) for token in config.line_token_ids] == ["Evaluate: ", "\nExpression now: "]
     assert shape(PretrainArguments(size="tiny"), tokenizer).line_token_ids is None
     with pytest.raises(ValueError, match="kind: digits"):
         shape(PretrainArguments(size="tiny", config_overrides='{"line_stride": 16}'), train_tokenizer("char"))
