@@ -108,10 +108,10 @@ def surroundings(rng: random.Random, num_range: tuple[int, int] = (1, 20), items
             before += "("
     behind = ""
     for _ in range(amount - ahead):
-        kind = rng.random()
-        if kind < closes:
+        alone = re.search(r"\(-?[0-9]+$", f"{before}0{behind}")  # a number, or the tree's result, after a parenthesis
+        if rng.random() < closes and not alone:
             behind += ")"
-        elif kind < (1 + closes) / 2:
+        elif rng.random() < 0.5:
             behind += f" {rng.choice('+-')} "
             while rng.random() < opens:  # whatever is rewritten before them, runs of "(" are copied whole
                 behind += "("
