@@ -23,7 +23,7 @@ SHAPES, FILLS = 200, 100  # draws of a shape, and of numbers for each, before a 
 
 KNOWN = 0.7  # share of facts of two numbers inside num_range that are drawn again
 WIDEST = 0.6  # share of facts from problems with numbers to drill_range itself, of which there are the most to learn
-AS_PROBLEM = 0.7  # share of excerpts whose line is a problem: there the first copy is made
+AS_PROBLEM = 0.5  # share of excerpts whose line is a problem: there the first copy is made
 AS_FACTS = 0.4  # share of excerpts that are facts of a drill in a line of numbers as large
 PADDED, WIDE = 0.7, 0.2  # shares of verdicts on problems with spare parentheses, of them on those of large numbers
 UNBALANCED = 0.6  # share of malformed verdicts that lack one parenthesis: the one corruption that has to be counted
