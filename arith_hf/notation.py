@@ -40,6 +40,7 @@ STEP = re.compile(
     r"\nStep ([0-9]{1,9}): (-?[0-9]{1,2000}) ([+-]) (-?[0-9]{1,2000}) = (-?[0-9]{1,2000})\nExpression now: ([^\n]*)"
 )
 DECISIVE = re.compile(rf"(?<= = )-?[0-9]+\n{NOW}|\nStep [0-9]+: |\n{END_THINK}|(?<={THINK}){FAILED}")
+VERDICT = re.compile(rf"(?<={THINK})(?:\nStep [0-9]+: |\n{END_THINK}|{FAILED})")
 FACT = re.compile(r": (-?[0-9]+ [+-] -?[0-9]+) = ")
 INTEGER = re.compile(r"-?[0-9]{1,2000}")  # Python reads no integer past 4300 digits
 
@@ -215,6 +216,15 @@ def decisive(text: str) -> list[tuple[int, int]]:
     [(7, 16), (24, 42)]
     """
     return [match.span() for match in DECISIVE.finditer(text)]
+
+
+def verdict_spans(text: str) -> list[tuple[int, int]]:
+    """Where a text says whether its problem is malformed, as (start, end): what follows `<think>`.
+
+    >>> verdict_spans("<think>\\nStep 1: 7 - 4 = 3\\nExpression now: 3")
+    [(7, 16)]
+    """
+    return [match.span() for match in VERDICT.finditer(text)]
 
 
 def posed(text: str) -> str:

@@ -40,6 +40,7 @@ def run(folder: Path, quick: bool) -> list[Row]:
         optimizer="trainer",
         per_device_train_batch_size=BLOCKS,
         decisive_weight=1.0,
+        verdict_weight=1.0,
         torch_compile=not quick,
     )
     epochs = Epochs(trainer, seed_program.TINY if quick else seed_program.SHAPE, repeats)

@@ -44,7 +44,11 @@ class PretrainArguments(stage.StageArguments):
     )
     decisive_weight: float = field(
         default=1.0,
-        metadata={"help": "What a token of a result, a step number or a verdict counts in the loss; others count 1."},
+        metadata={"help": "What a token of a result or of a step number counts in the loss; others count 1."},
+    )
+    verdict_weight: float = field(
+        default=1.0,
+        metadata={"help": "What the token counts that says whether a problem is malformed: the first behind <think>."},
     )
     dataset_num_proc: int | None = field(default=None, metadata={"help": "Processes that tokenize."})
     optimizer: str = field(
@@ -64,11 +68,12 @@ def pack(
     overlong: str = "error",
     num_proc: int | None = None,
     loss_on_given: bool = False,
-    decisive_weight: float = 1.0,
+    weights: tuple[float, float] = (1.0, 1.0),
 ) -> Dataset:
     """Blocks of `max_length` tokens made of whole documents (TRL's best fit): `input_ids`, `position_ids`, `labels`.
 
-    With a `decisive_weight` other than 1 also `loss_weights`, whose mean over all labels is 1.
+    `weights` are `decisive_weight` and `verdict_weight`; unless both are 1 there are also `loss_weights`, whose mean
+    over all labels is 1.
 
     Positions restart at each document; padding is one more document, with labels -100.
     No label for the beginning of a document, nor for its first `given` characters where there is such a column, unless
@@ -77,15 +82,15 @@ def pack(
     `overlong: cut` keeps the beginning of a document that no block can hold.
     """
     # of a module `datasets` finds no hash, and caches nothing
-    end, encode, find_decisive = model_tokenizer.eos_token_id, data.encode, notation.decisive
-    weighted = decisive_weight != 1
+    end, encode, kinds = model_tokenizer.eos_token_id, data.encode, (notation.decisive, notation.verdict_spans)
+    weighted = weights != (1.0, 1.0)
 
     def tokenize(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
         count = len(batch["text"])
         encoded = encode(model_tokenizer, batch["text"], return_offsets_mapping=True)
         documents: dict[str, list[Any]] = {"input_ids": [], "labels": [], "length": []}
         if weighted:
-            documents["decisive"] = []
+            documents["marks"] = []
         for text, ids, offsets, given, whole in zip(
             batch["text"],
             encoded["input_ids"],
@@ -101,9 +106,16 @@ def pack(
             documents["labels"].append(([-100, *labels[1:]] + [end] * whole)[:most])
             documents["length"].append(len(documents["labels"][-1]))
             if weighted:
-                inside = {place for start, stop in find_decisive(text) for place in range(start, stop)}
-                marks = [label != -100 and start in inside for label, (start, _) in zip(labels, offsets, strict=True)]
-                documents["decisive"].append(([False, *marks[1:]] + [False] * whole)[:most])
+                inside = {  # which of the weights, the later kind over the earlier one
+                    place: kind
+                    for kind, find in enumerate(kinds, start=1)
+                    for start, stop in find(text)
+                    for place in range(start, stop)
+                }
+                marks = [
+                    inside.get(start, 0) * (label != -100) for label, (start, _) in zip(labels, offsets, strict=True)
+                ]
+                documents["marks"].append(([0, *marks[1:]] + [0] * whole)[:most])
         return documents
 
     ids = rows.map(tokenize, batched=True, remove_columns=rows.column_names, num_proc=num_proc, desc="Tokenizing")
@@ -111,43 +123,45 @@ def pack(
     packed = pack_dataset(ids, max_length, strategy="bfd", map_kwargs={"desc": "Packing"})
     narrow = "int16" if max(len(model_tokenizer), max_length) < 2**15 else "int32"
     columns = {name: List(Value(narrow), length=max_length) for name in ("input_ids", "position_ids", "labels")}
-    weights = None
+    scaled = None
     if weighted:
         columns["loss_weights"] = List(Value("float32"), length=max_length)
-        share = share_decisive(packed)
-        if not share:
+        shares = marked(packed, len(weights))
+        if not any(shares):
             raise ValueError("decisive_weight: no result, step number or verdict in these texts: leave it out")
-        weights = (1 / (1 + (decisive_weight - 1) * share), decisive_weight / (1 + (decisive_weight - 1) * share))
+        mean = 1 + sum((weight - 1) * share for weight, share in zip(weights, shares, strict=True))
+        scaled = [weight / mean for weight in (1.0, *weights)]
     return packed.map(
         lay_out,
         batched=True,
         remove_columns=packed.column_names,
-        fn_kwargs={"max_length": max_length, "pad_token_id": model_tokenizer.pad_token_id, "weights": weights},
+        fn_kwargs={"max_length": max_length, "pad_token_id": model_tokenizer.pad_token_id, "weights": scaled},
         features=Features(columns),
         desc="Laying out",
     ).with_format("torch")
 
 
-def share_decisive(packed: Dataset) -> float:
-    """The share of decisive tokens among the labels of packed documents."""
-    marked = labelled = 0
-    for batch in packed.select_columns(["labels", "decisive"]).with_format("arrow").iter(1000):
-        marked += pc.sum(batch["decisive"].combine_chunks().flatten()).as_py()
+def marked(packed: Dataset, kinds: int) -> list[float]:
+    """The shares of the tokens with the marks 1 to `kinds` among the labels of packed documents."""
+    found, labelled = [0] * kinds, 0
+    for batch in packed.select_columns(["labels", "marks"]).with_format("arrow").iter(1000):
+        marks = batch["marks"].combine_chunks().flatten()
+        found = [count + pc.sum(pc.equal(marks, kind)).as_py() for kind, count in enumerate(found, start=1)]
         labelled += pc.sum(pc.not_equal(batch["labels"].combine_chunks().flatten(), -100)).as_py()
-    return marked / max(labelled, 1)
+    return [count / max(labelled, 1) for count in found]
 
 
 def lay_out(
-    packed: dict[str, list[Any]], max_length: int, pad_token_id: int, weights: tuple[float, float] | None = None
+    packed: dict[str, list[Any]], max_length: int, pad_token_id: int, weights: list[float] | None = None
 ) -> dict[str, list[Any]]:
     """Once for the whole run what a collator would do at every step, 1 ms each time: rectangular blocks.
 
-    `weights` are those of a plain and of a decisive label.
+    `weights` are those of the labels with the marks 0, 1, ...
     """
     columns: dict[str, list[Any]] = {"input_ids": [], "position_ids": [], "labels": []}
     if weights:
         columns["loss_weights"] = [
-            [weights[mark] for mark in marks] + [0.0] * (max_length - len(marks)) for marks in packed["decisive"]
+            [weights[mark] for mark in marks] + [0.0] * (max_length - len(marks)) for marks in packed["marks"]
         ]
     for ids, labels, sizes in zip(packed["input_ids"], packed["labels"], packed["seq_lengths"], strict=True):
         room = max_length - len(ids)
@@ -203,10 +217,12 @@ def prepare(argv: list[str]) -> tuple[Trainer, stage.Run]:
     own, training = recipe.read((PretrainArguments, TrainingArguments), argv, "pretrain")
     if own.optimizer not in ("trainer", "muon"):
         raise ValueError(f"optimizer: need `trainer` or `muon`, got `{own.optimizer}`")
-    if not 0 < own.decisive_weight < math.inf:
-        raise ValueError(f"need decisive_weight > 0, got {own.decisive_weight}")
-    if own.decisive_weight != 1 and training.label_smoothing_factor:
-        raise ValueError("need decisive_weight 1 with label_smoothing_factor, whose loss has no weights")
+    weights = (own.decisive_weight, own.verdict_weight)
+    for name, weight in zip(("decisive_weight", "verdict_weight"), weights, strict=True):
+        if not 0 < weight < math.inf:
+            raise ValueError(f"need {name} > 0, got {weight}")
+        if weight != 1 and training.label_smoothing_factor:
+            raise ValueError(f"need {name} 1 with label_smoothing_factor, whose loss has no weights")
     model_tokenizer = checkpoint.load_tokenizer(own.tokenizer_name_or_path)
     data.check_tokenizer(model_tokenizer, own.dataset_name)
     train, validation = data.load(own.dataset_name, "pretrain", ["text"])
@@ -222,9 +238,9 @@ def prepare(argv: list[str]) -> tuple[Trainer, stage.Run]:
                 own.overlong,
                 own.dataset_num_proc,
                 own.loss_on_given,
-                weight,
+                those,
             )
-            for rows, weight in ((train, own.decisive_weight), (validation, 1.0))  # a loss that compares
+            for rows, those in ((train, weights), (validation, (1.0, 1.0)))  # a loss that compares
         )
     trainer = Trainer(
         model=ArithForCausalLM(config),

@@ -9,7 +9,7 @@ from conftest import stage
 from datasets import Dataset
 from safetensors.torch import load_file
 
-from arith_hf import checkpoint, files
+from arith_hf import checkpoint, files, notation
 from arith_hf.tokenizer import train as train_tokenizer
 from arith_hf.train import data
 from arith_hf.train.pretrain import PretrainArguments, pack, shape
@@ -84,7 +84,7 @@ def test_decisive_tokens_weigh_more_and_the_mean_weight_is_one(road):
     text = "\nStep 7: 12 - -7 = 19\nExpression now: 19\nStep 8: "
     given = text.index("19")
     block = pack(
-        Dataset.from_dict({"text": [text], "given": [given], "ends": [False]}), tokenizer, 32, decisive_weight=3
+        Dataset.from_dict({"text": [text], "given": [given], "ends": [False]}), tokenizer, 32, weights=(3.0, 1.0)
     )[0]
     labelled = block["labels"] != -100
     weights = block["loss_weights"][labelled]
@@ -93,6 +93,20 @@ def test_decisive_tokens_weigh_more_and_the_mean_weight_is_one(road):
     assert heavy == "19\nExpression now: \nStep 8: "
     torch.testing.assert_close(weights.max(), 3 * weights.min())
     assert set(block["loss_weights"][~labelled & (block["input_ids"] == tokenizer.pad_token_id)].tolist()) == {0.0}
+
+
+@pytest.mark.parametrize("ask", ["1 + 2", "1 +"])
+def test_the_verdict_has_a_weight_of_its_own(road, ask):
+    tokenizer = checkpoint.load_tokenizer(road / "checkpoints/tiny/tokenizer")
+    text = notation.ask(ask) + notation.solution(notation.ask(ask), "expression")
+    (block,) = pack(Dataset.from_dict({"text": [text]}), tokenizer, 64, weights=(3.0, 20.0))
+    weights = block["loss_weights"]
+    heavy = weights == weights.max()
+    assert tokenizer.decode(block["input_ids"][heavy]) == ("\nStep 1: " if ask == "1 + 2" else notation.FAILED)
+    assert tokenizer.decode(block["input_ids"][heavy.roll(-1)]) == notation.THINK
+    labelled = block["labels"] != -100
+    torch.testing.assert_close(weights.max(), 20 * weights[labelled].min())
+    torch.testing.assert_close(weights[labelled].mean(), torch.tensor(1.0))
 
 
 def test_text_is_tokenized_once(road, monkeypatch, tmp_path):
