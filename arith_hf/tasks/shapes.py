@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, count
 
 from arith_hf.tasks.base import Step
 from arith_hf.tasks.grammar import calculate, without_root
@@ -35,16 +35,22 @@ def shape(
 
     `seed` stops at any node with probability STOP; `stratified` draws the depth first, evenly or by `depth_weights`,
     and then such a tree of exactly that depth. `invalid` corrupts such a
-    shape (almost always into a malformed one: check with `kind`); `unbalanced` says whether by taking a parenthesis
-    away, and then nothing is more nested than before; `typed` is a form that people type.
+    shape (almost always into a malformed one: check with `kind`); `unbalanced` says whether by taking parentheses of
+    one kind away, and then nothing is more nested than before; `typed` is a form that people type.
     """
     if invalid:
         depths = {"min_depth": min_depth, "max_depth": max_depth, "depth_weights": depth_weights}
         whole = padded(rng, max_depth) if typed else shape(rng, sampler=sampler, **depths)  # type: ignore[arg-type]
-        corruptions = CORRUPTIONS if unbalanced is None else UNBALANCED if unbalanced else BALANCED
-        while True:
-            broken = corrupted(rng, whole, corruptions)
-            if unbalanced is None or nesting(broken) <= nesting(whole):
+        if unbalanced is None:
+            return corrupted(rng, whole)
+        for tried in count():
+            if tried % TRIES == 0:
+                lost = max(1, rng.choice(LOST) - tried // TRIES) if unbalanced else 1
+                corruptions = (rng.choice(UNBALANCED),) if unbalanced else BALANCED
+            broken = whole
+            for _ in range(lost):
+                broken = corrupted(rng, broken, corruptions)
+            if nesting(broken) <= nesting(whole):
                 return broken
     if typed:
         form = rng.choice(TYPED)
@@ -207,6 +213,8 @@ def spread(rng: random.Random, count: int) -> str:
 FORMS = {form.__name__: form for form in (numbers, chains, signed, negatives, groups, padded, operators)}
 TYPED = ("numbers", "chains", "signed", "negatives", "groups")
 UNBALANCED = ("no closing", "no opening")
+TRIES = 8  # at losing so many of one kind, before fewer are lost
+LOST = (1, 1, 1, 2, 3, 5, 8)  # how many parentheses: to see that many are missing is the way to see that one is
 BALANCED = ("no right operand", "no left operand", "++", "--", "soup")
 CORRUPTIONS = (*BALANCED[:4], *UNBALANCED, BALANCED[4])
 
