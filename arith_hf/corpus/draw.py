@@ -24,7 +24,8 @@ SHAPES, FILLS = 200, 100  # draws of a shape, and of numbers for each, before a 
 KNOWN = 0.7  # share of facts of two numbers inside num_range that are drawn again
 WIDEST = 0.6  # share of facts from problems with numbers to drill_range itself, of which there are the most to learn
 AS_PROBLEM = 0.5  # share of excerpts whose line is a problem: there the first copy is made
-AS_FACTS = 0.4  # share of excerpts that are facts of a drill in a line of numbers as large
+AS_FACTS = 0.6  # share of excerpts that are facts of a drill in a line of numbers as large
+FACTS = (1, 2, 3, 4, 6)  # how many of them
 PADDED, WIDE = 0.7, 0.2  # shares of verdicts on problems with spare parentheses, of them on those of large numbers
 UNBALANCED = 0.6  # share of malformed verdicts that lack one parenthesis: the one corruption that has to be counted
 
@@ -146,25 +147,26 @@ def segment(rng: random.Random, split: str, recipe: CorpusArguments) -> tuple[st
 
 
 def excerpt(rng: random.Random, split: str, recipe: CorpusArguments) -> tuple[str, str]:
-    """A few steps of a trace, or one to three facts of a drill, in a longer line, which is no expression.
+    """A few steps of a trace, or up to six facts of a drill, in a longer line, which is no expression.
 
     No fact has the result of another. As a problem, the line is in the split.
     """
     task = tasks.get(recipe.task)
     least, greatest = recipe.num_range
     if rng.random() < AS_FACTS:
-        steps = [fact(rng, split, recipe) for _ in range(rng.randint(1, 3))]
+        steps = [fact(rng, split, recipe) for _ in range(rng.choice(FACTS))]
         expression, *ahead = [f"{step.left} {step.operator} {step.right}" for step in steps]
         for one in ahead:  # nested to the right: all facts are worked before the first result is used
             expression = f"({one}) {rng.choice('+-')} ({expression})"
         working, greatest = task.work(expression), spread(rng, recipe)
-        start, count = 0, len(steps)
+        start, count, items = 0, len(steps), recipe.excerpt_items // 4
     else:
         expression, working, starts = worked(rng, split, recipe, typed=False)
         start, count = rng.choice(starts), rng.randint(1, recipe.segment_steps)
+        items = recipe.excerpt_items
     first = 1 if rng.random() < AS_PROBLEM else label(rng)
     while True:
-        around = task.surroundings(rng, (least, greatest), recipe.excerpt_items)
+        around = task.surroundings(rng, (least, greatest), items)
         given, learned = notation.excerpt(expression, working, start, count, first, around)
         if split_of(task.normalise(notation.posed(given))) == split:
             return given, learned

@@ -165,13 +165,13 @@ def negatives(rng: random.Random, max_depth: int) -> str:
 
 
 def groups(rng: random.Random, max_depth: int) -> str:
-    """Parentheses around the whole, or around one or two terms, needed or not; no tree is deeper than 4."""
-    count = rng.choice((1, 1, 2))
-    terms = [f"({chained(rng, '#' * rng.randint(1, 4 - count))})" for _ in range(count)]
-    if rng.random() < 0.3:
-        terms[0] = f"({terms[0]})"
-    terms += "#" * rng.randint(0, 2)
-    rng.shuffle(terms)
+    """One to four terms, some of them in parentheses, needed or not; no tree is deeper than 4."""
+    count = rng.choice((1, 2, 3, 3, 4))
+    terms = ["#"] * count
+    for place in rng.sample(range(count), rng.randint(1, count)):
+        terms[place] = f"({chained(rng, '#' * min(rng.choice((1, 2, 2, 3, 5)), 6 - count))})"
+        if rng.random() < 0.1:
+            terms[place] = f"({terms[place]})"
     return chained(rng, terms)
 
 

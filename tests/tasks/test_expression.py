@@ -140,6 +140,8 @@ def test_typed_forms_hold_what_people_type():
         r"\d+ - -\d+",
         r"\(\(\d+\)\)",
         r"\(\d+ [+-] \d+\)",
+        r"\(\d+ [+-] \d+\) [+-] \d+ [+-] \(\d+ [+-] \d+\)",  # sums of groups, as people write them
+        r"\([^()]+\)( [+-] \([^()]+\)){2}",
         r"-?\d+",
     ):
         assert any(re.fullmatch(look, text) for text in posed), look
