@@ -170,7 +170,7 @@ def test_nesting_does_not_tell_what_lacks_a_parenthesis(rng, unbalanced):
     broken = task.shape(rng, invalid=True, unbalanced=unbalanced, depth_weights=(0, 0, 1, 1))
     assert shapes.nesting(broken) <= 3
     if unbalanced:
-        assert abs(broken.count("(") - broken.count(")")) == 1
+        assert 1 <= abs(broken.count("(") - broken.count(")")) <= max(shapes.LOST)
 
 
 def test_the_same_generator_poses_the_same_problem():
