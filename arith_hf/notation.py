@@ -39,9 +39,16 @@ the sign `-` is another token. An operator takes the parentheses beside it along
 STEP = re.compile(
     r"\nStep ([0-9]{1,9}): (-?[0-9]{1,2000}) ([+-]) (-?[0-9]{1,2000}) = (-?[0-9]{1,2000})\nExpression now: ([^\n]*)"
 )
-DECISIVE = re.compile(rf"(?<= = )-?[0-9]+\n{NOW}|\nStep [0-9]+: |\n{END_THINK}|(?<={THINK}){FAILED}")
+FACT = re.compile(r": (-?[0-9]+ [+-] -?[0-9]+) = (?=-?[0-9])")
+DECISIVE = re.compile(rf"(?<= = )-?[0-9]+\n{NOW}|\nStep [0-9]+: |\n{END_THINK}")
+"""What is not copied: results, up to the end of the words behind them (which tell where the number ends), step numbers,
+the end of a working.
+
+>>> DECISIVE.findall("<think>\nStep 1: 7 - 4 = 3\nExpression now: 3")
+['\nStep 1: ', '3\nExpression now: ']
+"""
 VERDICT = re.compile(rf"(?<={THINK})(?:\nStep [0-9]+: |\n{END_THINK}|{FAILED})")
-FACT = re.compile(r": (-?[0-9]+ [+-] -?[0-9]+) = ")
+"""What says whether a problem is malformed: the words behind `<think>`, of which the first token decides."""
 INTEGER = re.compile(r"-?[0-9]{1,2000}")  # Python reads no integer past 4300 digits
 
 
@@ -199,32 +206,12 @@ def read_steps(completion: str) -> list[Step]:
 
 
 def facts(text: str) -> list[str]:
-    """The single facts that a text works out, in order.
+    """The single facts that a text works out, in order; one without its result is not worked out.
 
     >>> facts("\\nExpression now: 9 + (7 - 4)\\nStep 2: 7 - 4 = 3\\nExpression now: 9 + 3\\nStep 3: 9 + 3 = 12")
     ['7 - 4', '9 + 3']
     """
     return FACT.findall(text)
-
-
-def decisive(text: str) -> list[tuple[int, int]]:
-    """Where a text says what is not copied, as (start, end): results, step numbers, the end, the verdict on a problem.
-
-    A result reaches to the end of the words behind it, which tell where the number ends.
-
-    >>> decisive("<think>\\nStep 1: 7 - 4 = 3\\nExpression now: 3")
-    [(7, 16), (24, 42)]
-    """
-    return [match.span() for match in DECISIVE.finditer(text)]
-
-
-def verdict_spans(text: str) -> list[tuple[int, int]]:
-    """Where a text says whether its problem is malformed, as (start, end): what follows `<think>`.
-
-    >>> verdict_spans("<think>\\nStep 1: 7 - 4 = 3\\nExpression now: 3")
-    [(7, 16)]
-    """
-    return [match.span() for match in VERDICT.finditer(text)]
 
 
 def posed(text: str) -> str:

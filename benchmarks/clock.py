@@ -5,7 +5,6 @@ all threads. On the clock is all of the stage's `run`: optimizer, compilation, b
 the preparation of the data and the model (given apart), the examinations and the saving at the end.
 """
 
-import os
 import resource
 import sys
 import time
@@ -108,7 +107,8 @@ def uncached() -> Iterator[None]:
 def train(trainer: Trainer, run: stage.Run, at: Callable[[int], Iterable[int]], look: Look) -> Clock:
     """The stage's own `run`, on the clock; its log goes to stderr."""
     clock = Clock(trainer, at, look)
-    os.environ["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = "1"  # every seed pays for its own compilation
+    torch._dynamo.reset()  # every run pays for its own compilation, and none is refused it for being the ninth
+    torch.compiler.config.force_disable_caches = True  # type: ignore[attr-defined]
     with redirect_stdout(sys.stderr):
         clock.start()
         stage.run(trainer, run)

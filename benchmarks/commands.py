@@ -13,7 +13,8 @@ from arith_hf import corpus, recipe
 from benchmarks import material
 from benchmarks.measure import Row, peak_memory, wall_seconds
 
-WHOLE = {"drill_rate": 0, "segment_rate": 0, "num_sft": 0, "num_validation": 0, "num_test": 0}  # workings, nothing else
+PIECES = {f"{source}_rate": 0 for source in ("drill", "segment", "excerpt", "verdict")}
+WHOLE = {**PIECES, "num_sft": 0, "num_validation": 0, "num_test": 0}  # workings, nothing else
 
 
 def draw(folder: Path, quick: bool) -> list[Row]:

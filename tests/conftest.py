@@ -42,7 +42,7 @@ RECIPES = {
     },
     "tokenizer": {"kind": "digits", "places": 3},
     "pretrain": TRAINING
-    | {"size": "tiny", "max_length": 256, "optimizer": "muon", "decisive_weight": 3.0}
+    | {"size": "tiny", "max_length": 256, "optimizer": "muon", "decisive_weight": 3.0, "verdict_weight": 10.0}
     | {"config_overrides": '{"line_stride": 32, "sliding_window": 80, "qk_norm": true}'},
     "sft": TRAINING | TUNING,
     "lora": TRAINING

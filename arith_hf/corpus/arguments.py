@@ -38,7 +38,7 @@ class CorpusArguments:
     segment_rate: float = key(0.0, "share of pretraining documents that are a few steps cut from a trace")
     segment_steps: int = key(2, "most steps in a segment or an excerpt")
     excerpt_rate: float = key(0.0, "share of pretraining documents that are a few steps inside a longer line")
-    excerpt_items: int = key(40, "most numbers and parentheses around the expression of an excerpt")
+    excerpt_items: int = key(40, "most numbers and parentheses, about, around the expression of an excerpt")
     verdict_rate: float = key(0.0, "share that are a problem and its first operation, or ERROR for every other one")
     drill_rate: float = key(0.0, "share of pretraining documents that are single facts")
     drill_range: int = key(100, "facts are those of problems with numbers up to num_range's greatest .. this")

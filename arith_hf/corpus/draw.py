@@ -26,8 +26,9 @@ WIDEST = 0.6  # share of facts from problems with numbers to drill_range itself,
 AS_PROBLEM = 0.5  # share of excerpts whose line is a problem: there the first copy is made
 AS_FACTS = 0.6  # share of excerpts that are facts of a drill in a line of numbers as large
 FACTS = (1, 2, 3, 4, 6)  # how many of them
-PADDED, WIDE = 0.7, 0.2  # shares of verdicts on problems with spare parentheses, of them on those of large numbers
-UNBALANCED = 0.6  # share of malformed verdicts that lack one parenthesis: the one corruption that has to be counted
+PADDED = 0.7  # share of verdicts on problems with spare parentheses
+WIDE = 0.2  # share of verdicts on those of large numbers, also with spare parentheses
+UNBALANCED = 0.6  # share of malformed problems in training that lack parentheses: the one corruption to be counted
 
 Row = dict[str, Any]
 
@@ -68,7 +69,7 @@ def pose_mixed(rng: random.Random, split: str, recipe: CorpusArguments, invalid_
     """A training problem: malformed, typed or of one large operation with the recipe's shares, else of its sampler."""
     share = rng.random()
     if share < invalid_rate:
-        return pose(rng, split, recipe, invalid=True, typed=rng.random() < 0.5)
+        return pose(rng, split, recipe, invalid=True, unbalanced=rng.random() < UNBALANCED)
     if share < invalid_rate + recipe.typed_rate:
         return pose(rng, split, recipe, typed=True)
     if share < invalid_rate + recipe.typed_rate + recipe.single_rate:
@@ -107,6 +108,7 @@ def prompts_row(rng: random.Random, split: str, recipe: CorpusArguments) -> Row:
         split,
         recipe,
         invalid=rng.random() < (recipe.sft_invalid_rate or 0.0),
+        unbalanced=rng.random() < UNBALANCED,
         sampler="stratified",
         min_depth=recipe.prompts_min_depth,
         max_depth=recipe.prompts_max_depth,
@@ -159,7 +161,7 @@ def excerpt(rng: random.Random, split: str, recipe: CorpusArguments) -> tuple[st
         for one in ahead:  # nested to the right: all facts are worked before the first result is used
             expression = f"({one}) {rng.choice('+-')} ({expression})"
         working, greatest = task.work(expression), spread(rng, recipe)
-        start, count, items = 0, len(steps), recipe.excerpt_items // 4
+        start, count, items = 0, len(steps), max(1, recipe.excerpt_items // 4)
     else:
         expression, working, starts = worked(rng, split, recipe, typed=False)
         start, count = rng.choice(starts), rng.randint(1, recipe.segment_steps)
@@ -173,7 +175,7 @@ def excerpt(rng: random.Random, split: str, recipe: CorpusArguments) -> tuple[st
 
 
 def verdict(rng: random.Random, split: str, recipe: CorpusArguments) -> tuple[str, str]:
-    """A problem, malformed or not with equal chance, whose size, nesting and numbers do not tell which.
+    """A problem, malformed or not with equal chance; its nesting does not tell which, its size and numbers hardly.
 
     Large numbers stand in problems of one operation alone, with spare parentheses.
     """

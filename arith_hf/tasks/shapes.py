@@ -36,7 +36,7 @@ def shape(
     `seed` stops at any node with probability STOP; `stratified` draws the depth first, evenly or by `depth_weights`,
     and then such a tree of exactly that depth. `invalid` corrupts such a
     shape (almost always into a malformed one: check with `kind`); `unbalanced` says whether by taking parentheses of
-    one kind away, and then nothing is more nested than before; `typed` is a form that people type.
+    one kind away, and where it is said, nothing is more nested than before; `typed` is a form that people type.
     """
     if invalid:
         depths = {"min_depth": min_depth, "max_depth": max_depth, "depth_weights": depth_weights}
@@ -92,7 +92,7 @@ def value(rng: random.Random, most: int, num_range: tuple[int, int]) -> int:
 
 
 def surroundings(rng: random.Random, num_range: tuple[int, int] = (1, 20), items: int = 40) -> tuple[str, str]:
-    """What may stand before and behind a tree in a longer line, `items` numbers and parentheses at most.
+    """What may stand before and behind a tree in a longer line, about `items` numbers and parentheses at most.
 
     Before it no node is complete, so its own steps come first. The whole is never an expression, for want of a
     parenthesis or of an operand: what is learned of long lines is how one step rewrites them, not the problems that
@@ -128,9 +128,11 @@ def surroundings(rng: random.Random, num_range: tuple[int, int] = (1, 20), items
     operands = list(re.finditer(r"(?<=[+-]) -?[0-9]+", behind))
     if operands and rng.random() < LACKING:  # as many parentheses closed as opened, and one operand lost
         lost = rng.choice(operands)
-        return "(" * -short + before, behind[: lost.start()] + behind[lost.end() :] + ")" * short
-    if short == 0:
-        return ("(" + before, behind) if rng.random() < 0.5 else (before, behind + ")")
+        before, behind = "(" * -short + before, behind[: lost.start()] + behind[lost.end() :] + ")" * short
+    elif short == 0:
+        before, behind = ("(" + before, behind) if rng.random() < 0.5 else (before, behind + ")")
+    if re.search(r"\(-?[0-9]+\)", f"{before}0{behind}"):  # so too where a parenthesis was added at the end
+        return surroundings(rng, num_range, items)
     return before, behind
 
 

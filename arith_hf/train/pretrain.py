@@ -44,7 +44,9 @@ class PretrainArguments(stage.StageArguments):
     )
     decisive_weight: float = field(
         default=1.0,
-        metadata={"help": "What a token of a result or of a step number counts in the loss; others count 1."},
+        metadata={
+            "help": "What a token of a result, a step number or a working's end counts in the loss; others count 1."
+        },
     )
     verdict_weight: float = field(
         default=1.0,
@@ -81,8 +83,8 @@ def pack(
     The end token stands behind each document but those whose column `ends` is false: pieces cut from a longer one.
     `overlong: cut` keeps the beginning of a document that no block can hold.
     """
-    # of a module `datasets` finds no hash, and caches nothing
-    end, encode, kinds = model_tokenizer.eos_token_id, data.encode, (notation.decisive, notation.verdict_spans)
+    # of a module `datasets` finds no hash, and caches nothing; of a pattern it hashes what it says
+    end, encode, decisive, verdict = model_tokenizer.eos_token_id, data.encode, notation.DECISIVE, notation.VERDICT
     weighted = weights != (1.0, 1.0)
 
     def tokenize(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
@@ -99,19 +101,15 @@ def pack(
             batch.get("ends", [True] * count),
             strict=True,
         ):
-            given *= not loss_on_given
+            posed, given = given, given * (not loss_on_given)
             labels = [token if start >= given else -100 for token, (start, _) in zip(ids, offsets, strict=True)]
             most = max_length if overlong == "cut" else None
             documents["input_ids"].append((ids + [end] * whole)[:most])
             documents["labels"].append(([-100, *labels[1:]] + [end] * whole)[:most])
             documents["length"].append(len(documents["labels"][-1]))
             if weighted:
-                inside = {  # which of the weights, the later kind over the earlier one
-                    place: kind
-                    for kind, find in enumerate(kinds, start=1)
-                    for start, stop in find(text)
-                    for place in range(start, stop)
-                }
+                inside = {place: 1 for found in decisive.finditer(text) for place in range(*found.span())}
+                inside |= {found.start(): 2 for found in verdict.finditer(text, posed)}
                 marks = [
                     inside.get(start, 0) * (label != -100) for label, (start, _) in zip(labels, offsets, strict=True)
                 ]
@@ -127,8 +125,9 @@ def pack(
     if weighted:
         columns["loss_weights"] = List(Value("float32"), length=max_length)
         shares = marked(packed, len(weights))
-        if not any(shares):
-            raise ValueError("decisive_weight: no result, step number or verdict in these texts: leave it out")
+        for name, weight, share in zip(("decisive_weight", "verdict_weight"), weights, shares, strict=True):
+            if weight != 1 and not share:
+                raise ValueError(f"{name}: these texts have no token that it weighs: leave it out")
         mean = 1 + sum((weight - 1) * share for weight, share in zip(weights, shares, strict=True))
         scaled = [weight / mean for weight in (1.0, *weights)]
     return packed.map(

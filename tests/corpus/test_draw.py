@@ -9,6 +9,7 @@ from arith_hf import notation
 from arith_hf.corpus import draw
 from arith_hf.corpus.arguments import CorpusArguments
 from arith_hf.tasks import expression as task
+from arith_hf.tasks import shapes
 
 
 def test_the_salt_is_never_changed():
@@ -58,6 +59,24 @@ def test_facts_in_a_line_are_single_ones(monkeypatch):
         assert all(f"({fact})" in line for fact in facts)
         counts[len(facts)] += 1
     assert set(counts) == set(draw.FACTS)
+
+
+def test_a_line_of_few_items_is_drawn_too():
+    recipe = CorpusArguments(drill_range=100, excerpt_items=1)
+    for index in range(60):
+        given, _ = draw.excerpt(random.Random(f"few/{index}"), "validation", recipe)
+        assert task.kind(notation.posed(given)) == "invalid"
+
+
+def test_malformed_rows_are_not_more_nested_than_good_ones():
+    """Else fine-tuning teaches that what is deeper than known is malformed."""
+    recipe = CorpusArguments(sft_invalid_rate=0.5, typed_rate=0.2)
+    rows = [draw.sft_row(random.Random(f"sft/{index}"), "train", recipe) for index in range(400)]
+    most = {
+        kind: max(shapes.nesting(row["expression"]) for row in rows if row["kind"] == kind)
+        for kind in ("valid", "invalid")
+    }
+    assert most["invalid"] <= most["valid"] == 3
 
 
 def test_a_split_without_facts_is_an_error():

@@ -168,7 +168,7 @@ def test_padded_problems_can_be_malformed_too(rng):
 @given(seeds, st.booleans())
 def test_nesting_does_not_tell_what_lacks_a_parenthesis(rng, unbalanced):
     broken = task.shape(rng, invalid=True, unbalanced=unbalanced, depth_weights=(0, 0, 1, 1))
-    assert shapes.nesting(broken) <= 3
+    assert shapes.nesting(broken) <= 3  # as many as a good one has
     if unbalanced:
         assert 1 <= abs(broken.count("(") - broken.count(")")) <= max(shapes.LOST)
 
@@ -241,6 +241,7 @@ def test_half_of_the_numbers_are_negative_and_one_at_least():
 def test_nothing_in_front_of_a_tree_is_due_before_it(rng):
     before, behind = task.surroundings(rng)
     assert task.kind(before + "(1 + 2)" + behind) == "invalid"
+    assert not re.search(r"\(-?\d+\)", f"{before}3{behind}"), "a parenthesis that no working has"
     first = task.work(before + "(1 + 2)" + ")" * before.count("(")).steps[0]
     assert (first.left, first.operator, first.right) == (1, "+", 2)
 

@@ -99,7 +99,8 @@ def test_decisive_tokens_weigh_more_and_the_mean_weight_is_one(road):
 def test_the_verdict_has_a_weight_of_its_own(road, ask):
     tokenizer = checkpoint.load_tokenizer(road / "checkpoints/tiny/tokenizer")
     text = notation.ask(ask) + notation.solution(notation.ask(ask), "expression")
-    (block,) = pack(Dataset.from_dict({"text": [text]}), tokenizer, 64, weights=(3.0, 20.0))
+    weights = (3.0 if " = " in text else 1.0, 20.0)
+    (block,) = pack(Dataset.from_dict({"text": [text]}), tokenizer, 64, weights=weights)
     weights = block["loss_weights"]
     heavy = weights == weights.max()
     assert tokenizer.decode(block["input_ids"][heavy]) == ("\nStep 1: " if ask == "1 + 2" else notation.FAILED)
@@ -107,6 +108,25 @@ def test_the_verdict_has_a_weight_of_its_own(road, ask):
     labelled = block["labels"] != -100
     torch.testing.assert_close(weights.max(), 20 * weights[labelled].min())
     torch.testing.assert_close(weights[labelled].mean(), torch.tensor(1.0))
+
+
+def test_a_verdict_that_is_given_has_no_weight(road):
+    """Excerpts open as problems do and are worked, though malformed: not to be learned as a verdict."""
+    tokenizer = checkpoint.load_tokenizer(road / "checkpoints/tiny/tokenizer")
+    text = "Evaluate: (5 - 3\n<think>\nStep 1: 5 - 3 = 2\nExpression now: (2\nStep 2: "
+    rows = Dataset.from_dict({"text": [text], "given": [text.index("5 - 3 =")], "ends": [False]})
+    with pytest.raises(ValueError, match="verdict_weight: these texts have no token that it weighs: leave it out"):
+        pack(rows, tokenizer, 64, weights=(3.0, 20.0), loss_on_given=True)
+
+
+@pytest.mark.parametrize(
+    "keys", [["--verdict_weight=0"], ["--decisive_weight=inf"], ["--decisive_weight=2", "--label_smoothing_factor=0.1"]]
+)
+def test_weights_that_cannot_be_are_refused(road, tmp_path, capsys, keys):
+    refused = tmp_path / "refused"
+    assert stage(road, "pretrain", "--output_dir", str(refused), *keys) == 2
+    assert f"need {keys[0][2:].split('=')[0]}" in capsys.readouterr().err
+    assert not refused.exists()
 
 
 def test_text_is_tokenized_once(road, monkeypatch, tmp_path):
