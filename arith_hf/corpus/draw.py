@@ -24,8 +24,8 @@ SHAPES, FILLS = 200, 100  # draws of a shape, and of numbers for each, before a 
 KNOWN = 0.7  # share of facts of two numbers inside num_range that are drawn again
 WIDEST = 0.6  # share of facts from problems with numbers to drill_range itself, of which there are the most to learn
 AS_PROBLEM = 0.5  # share of excerpts whose line is a problem: there the first copy is made
-AS_FACTS = 0.7  # share of excerpts that are facts of a drill in a line of numbers as large
-FACTS, WORKED = 6, 3  # most facts in such a line, and most of them that are worked
+AS_FACTS = 0.6  # share of excerpts that are facts of a drill in a line of numbers as large
+FACTS = (1, 2, 3, 4, 6)  # how many of them: of many the last ones are cut off, but what stands before is a long working
 PADDED = 0.7  # share of verdicts on problems with spare parentheses
 WIDE = 0.2  # share of verdicts on those of large numbers, also with spare parentheses
 UNBALANCED = 0.6  # share of malformed problems in training that lack parentheses: the one corruption to be counted
@@ -149,20 +149,19 @@ def segment(rng: random.Random, split: str, recipe: CorpusArguments) -> tuple[st
 
 
 def excerpt(rng: random.Random, split: str, recipe: CorpusArguments) -> tuple[str, str]:
-    """A few steps of a trace, or one to three facts of a drill, in a longer line, which is no expression.
+    """A few steps of a trace, or one to six facts of a drill, in a longer line, which is no expression.
 
     No fact has the result of another. As a problem, the line is in the split.
     """
     task = tasks.get(recipe.task)
     least, greatest = recipe.num_range
     if rng.random() < AS_FACTS:
-        steps = [fact(rng, split, recipe) for _ in range(rng.randint(1, FACTS))]
+        steps = [fact(rng, split, recipe) for _ in range(rng.choice(FACTS))]
         expression, *ahead = [f"{step.left} {step.operator} {step.right}" for step in steps]
         for one in ahead:  # nested to the right: all facts are worked before the first result is used
             expression = f"({one}) {rng.choice('+-')} ({expression})"
         working, greatest = task.work(expression), spread(rng, recipe)
-        start = rng.randrange(len(steps))
-        count, items = min(len(steps) - start, WORKED), max(1, recipe.excerpt_items // 4)
+        start, count, items = 0, len(steps), max(1, recipe.excerpt_items // 4)
     else:
         expression, working, starts = worked(rng, split, recipe, typed=False)
         start, count = rng.choice(starts), rng.randint(1, recipe.segment_steps)

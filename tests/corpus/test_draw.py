@@ -58,7 +58,7 @@ def test_facts_in_a_line_are_single_ones(monkeypatch):
         facts = notation.facts(given + learned)
         assert all(f"({fact})" in line for fact in facts)
         counts[len(facts)] += 1
-    assert set(counts) == set(range(1, draw.WORKED + 1))
+    assert set(counts) == set(draw.FACTS)
 
 
 def test_a_line_of_few_items_is_drawn_too():
