@@ -108,7 +108,7 @@ def train(trainer: Trainer, run: stage.Run, at: Callable[[int], Iterable[int]], 
     """The stage's own `run`, on the clock; its log goes to stderr."""
     clock = Clock(trainer, at, look)
     torch._dynamo.reset()  # every run pays for its own compilation, and none is refused it for being the ninth
-    torch.compiler.config.force_disable_caches = True  # type: ignore[attr-defined]
+    torch.compiler.config.force_disable_caches = True
     with redirect_stdout(sys.stderr):
         clock.start()
         stage.run(trainer, run)

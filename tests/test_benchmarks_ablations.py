@@ -80,6 +80,7 @@ def test_arms_are_trained_compared_and_kept(road, tmp_path, capsys, monkeypatch)
     ]
     arms[1]["pretrain"] = {"overlong": "drop"}
     listed.write_text(yaml.safe_dump(arms))
+    monkeypatch.setitem(ablations.SMALL, "num_test", 12)
     monkeypatch.setattr(ablations, "SKIPPED", 1)
     monkeypatch.setattr(ablations, "TIMED", 2)
     argv = ["--config", str(road / "recipes/tiny/pretrain.yaml"), "--arms", str(listed), "--seeds", "1"]
