@@ -37,17 +37,20 @@ class Protocol:
     aside: str | None = None
 
 
+SETS = tasks.get("expression").HARDER
+HARDER, CHOOSING = list(SETS), [f"validation-{name}" for name in SETS]
+GROUPS = {"harder": HARDER, "validation-harder": CHOOSING}  # names that stand for several
 PROTOCOLS = {
-    "validation": Protocol("as nontrivial, to choose by", "heldout/validation.jsonl"),
+    "validation": Protocol("as nontrivial, to choose by", "heldout/validation.jsonl", aside="heldout/invalid.jsonl"),
     "nontrivial": Protocol("no repeats, some operator, greedy", "test/nontrivial.jsonl", aside="test/invalid.jsonl"),
     "seed": Protocol("the seed document's sampler, repeats and bare numbers too, T 0.8", "test/seed.jsonl", 0.8),
+    **{name: Protocol(f"{what}, greedy", f"harder/{name}.jsonl") for name, (what, _) in SETS.items()},
     **{
-        name: Protocol(f"{what}, greedy", f"harder/{name}.jsonl")
-        for name, (what, _) in tasks.get("expression").HARDER.items()
+        f"validation-{name}": Protocol(f"{what}, greedy, to choose by", f"heldout/{name}.jsonl")
+        for name, (what, _) in SETS.items()
     },
 }
-HARDER = list(tasks.get("expression").HARDER)
-NAMES = [*PROTOCOLS, "harder"]  # the last stands for all of HARDER
+NAMES = [*PROTOCOLS, *GROUPS]
 
 
 @dataclass
@@ -163,13 +166,14 @@ def start() -> Accelerator:
 
 
 def chosen(protocols: list[str], num_samples: list[int] | None, data: Path) -> dict[str, int | None]:
-    """How many problems of which protocols; `harder` stands for those of HARDER that the corpus has a set for."""
-    drawn = [name for name in HARDER if (data / PROTOCOLS[name].file).is_file()]
+    """How many problems of which protocols; a group stands for those of its names that the corpus has a set for."""
     counts: list[int | None] = list(num_samples) if num_samples else [None]
     counts *= len(protocols)  # one for all; zip takes no more of them than there are protocols
     wanted: dict[str, int | None] = {}
     for name, count in zip(protocols, counts, strict=False):
-        wanted |= dict.fromkeys((drawn or HARDER) if name == "harder" else [name], count)
+        group = GROUPS.get(name, [name])
+        drawn = [one for one in group if (data / PROTOCOLS[one].file).is_file()]
+        wanted |= dict.fromkeys(drawn or group, count)
     return wanted
 
 
@@ -231,7 +235,8 @@ def answer(
     needed = [len(ids) + 1 for ids in model_tokenizer(workings, add_special_tokens=False)["input_ids"]]
     caps = [own.max_new_tokens or max(solver.LEAST_ROOM, round(need * SPARE) + 1) for need in needed]
     drafted = own.drafts and protocol.temperature == 0
-    cut = drafted and (name in own.stop_at_fault or (name in HARDER and "harder" in own.stop_at_fault))
+    stopped = {one for names in own.stop_at_fault for one in GROUPS.get(names, [names])}
+    cut = drafted and name in stopped
     if accelerator.is_main_process:
         print(f"{name}: {len(rows)} problems, {protocol.what}; at most {max(caps)} new tokens", file=sys.stderr)
     with accelerator.split_between_processes(list(zip(prompts, caps, workings, strict=True))) as mine:

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from arith_hf import files, tasks
 
-HARDER = tasks.get("expression").HARDER
+HARDER = [f"{of}{name}" for of in ("", "validation-") for name in tasks.get("expression").HARDER]
 STAGES = ("pretrain", "sft", "lora", "grpo")  # in the order in which they are made
 
 

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -116,13 +117,14 @@ def train(trainer: Trainer, run: stage.Run, at: Callable[[int], Iterable[int]], 
 
 
 class Exam:
-    """The problems of `heldout/validation`, answered greedily and judged as `arith-hf evaluate` does.
+    """The problems of `heldout/validation.jsonl`, answered greedily and judged as `arith-hf evaluate` does.
 
     Where fewer than WORTH of the first FIRST are right the rest is not asked, unless the run has ended: `n` says so.
     """
 
     def __init__(self, data: str | Path, num_samples: int | None = None) -> None:
-        rows = evaluate.read_problems(Path(data), evaluate.PROTOCOLS["validation"], num_samples)
+        valid = replace(evaluate.PROTOCOLS["validation"], aside=None)
+        rows = evaluate.read_problems(Path(data), valid, num_samples)
         first = evaluate.choose(rows, FIRST)
         self.halves = [first, [row for row in rows if row not in first]]
         self.n = len(rows)

@@ -202,6 +202,12 @@ def test_every_harder_set_is_a_protocol() -> None:
     assert all(evaluate.PROTOCOLS[name].file == f"harder/{name}.jsonl" for name in TASK.HARDER)
 
 
+def test_every_harder_set_has_its_like_to_choose_by() -> None:
+    named = [f"validation-{name}" for name in TASK.HARDER]
+    assert list(evaluate.chosen(["validation-harder"], [7], Path("nowhere"))) == named
+    assert all(evaluate.PROTOCOLS[f"validation-{name}"].file == f"heldout/{name}.jsonl" for name in TASK.HARDER)
+
+
 def test_the_cap_holds_every_right_answer(pupil: Path, data: Path) -> None:
     _, known = checkpoint.load(pupil)
     rows = evaluate.read_problems(data, evaluate.PROTOCOLS["nontrivial"], None)

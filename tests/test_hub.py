@@ -89,7 +89,7 @@ def test_a_pushed_checkpoint_comes_back_and_answers_alike(server: HubServer, fin
     published = server.repos["ada/tiny"][-1][1]
     assert set(published) == {
         *("README.md", "config.json", "configuration_arith.py", "evaluate.json", "generation_config.json"),
-        *("metrics.json", "model.safetensors", "modeling_arith.py", "provenance.json", "recipe.yaml"),
+        *("lines_arith.py", "metrics.json", "model.safetensors", "modeling_arith.py", "provenance.json", "recipe.yaml"),
         *("tokenizer.json", "tokenizer_config.json"),
     }
     target = tmp_path / "pulled"

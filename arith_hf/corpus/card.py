@@ -45,7 +45,8 @@ no seed and no stage can put a training problem into a test. Facts in drills and
 from obey it too; intermediate lines of whole traces cannot. Problems that two splits share, counted in the files as
 written: {overlap}.
 
-`heldout/validation` is what `test/nontrivial` is, of the validation split: choose by it, not by a test set.
+`heldout` holds the same sets of the validation split: choose by them, not by a test set. Its `validation` is what
+`test/nontrivial` is.
 `test/seed` is the plain sampler, duplicates and bare numbers kept; `test/nontrivial` has at least one operator and no
 duplicates; `test/invalid` is malformed; each set of `harder` differs from what is trained on in what its name says
 (typed chains such as `1 + 2 - 3 + 4` count as deep as they are long, but are small). The test sets do not depend on

@@ -1,6 +1,7 @@
-"""The test sets: fixed draws, whatever the seed, so that scores of corpora with other seeds compare.
+"""The test sets, and their like of the validation split to choose by.
 
-May not know what is trained on; a problem is in a test set only if its split says so.
+Fixed draws, whatever the seed, so that scores of corpora with other seeds compare. May not know what is trained on; a
+problem is in a set only if its split says so.
 """
 
 import random
@@ -30,14 +31,21 @@ def sets(recipe: CorpusArguments) -> list[tuple[str, Row, int]]:
         ("test/seed", {"sampler": "seed", "min_depth": 0}, recipe.num_test),
         ("test/nontrivial", {"sampler": "seed", "min_depth": 1}, recipe.num_test),
         ("heldout/validation", {"sampler": "seed", "min_depth": 1}, recipe.num_test),
-        ("test/invalid", {"sampler": "seed", "min_depth": 0, "invalid": True}, recipe.num_test),
-        *((f"harder/{name}", harder[name][1], recipe.num_harder) for name in recipe.harder),
+        *(
+            (f"{place}/invalid", {"sampler": "seed", "min_depth": 0, "invalid": True}, recipe.num_test)
+            for place in ("test", "heldout")
+        ),
+        *(
+            (f"{place}/{name}", harder[name][1], recipe.num_harder)
+            for place in ("harder", "heldout")
+            for name in recipe.harder
+        ),
     ]
 
 
 def drawn(name: str, knobs: Row, count: int, recipe: CorpusArguments) -> list[Row]:
     """Rows of a test set, distinct but for those of the plain sampler."""
-    normalise, split = tasks.get(recipe.task).normalise, "validation" if name.endswith("/validation") else "test"
+    normalise, split = tasks.get(recipe.task).normalise, "validation" if name.startswith("heldout/") else "test"
     rows: list[Row] = []
     seen: set[str] = set()
     progress = tqdm(total=count, desc=f"Drawing {name}", unit=" problems")

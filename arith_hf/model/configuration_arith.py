@@ -33,7 +33,8 @@ class ArithConfig(PreTrainedConfig):
     position_embedding: `rotary`, `learned` (absolute, at most `max_position_embeddings` of them) or `none`.
     qk_norm: RMSNorm on the queries and keys of each head, as Qwen3 has.
     hidden_dropout: on the embeddings and on what each attention and MLP adds to the residual stream.
-    sliding_window: in every layer a token sees itself and the `sliding_window - 1` tokens before it; None: all.
+    sliding_window: in every layer a token sees itself and the `sliding_window - 1` tokens before it, or with
+        line_stride those less than `sliding_window` rotary positions before it; None: all.
     line_stride: a line begins at the next multiple of so many rotary positions, so that lines that differ by little
         stand the same distance apart, token by token, whatever their length; None: positions count tokens.
     line_token_ids: the tokens that a line begins with, for line_stride.

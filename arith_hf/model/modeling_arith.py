@@ -1,6 +1,6 @@
 """The network: embeddings, layers of attention and gated MLP, a head; in the order norm, rotary, MLP, attention, layer.
 
-May not import anything of ours but the configuration beside it: this file is copied into every checkpoint.
+May not import anything of ours but the two files beside it: they are copied into every checkpoint.
 Parameter names and arithmetic are Llama's, or Qwen3's where `qk_norm` is on, so a stock config.json serves the weights.
 """
 
@@ -23,11 +23,8 @@ from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_arith import ArithConfig
+from .lines_arith import NEED_WHOLE, line_positions, windowed
 
-NEED_WHOLE = (
-    "need rotary_position_ids: with line_stride they follow from the ids of the whole text, which are not here; "
-    "`generate` passes them, except with prefill_chunk_size or continuous batching"
-)
 LARGE = 2**24  # pairs of places: a mask of more is left as it is, a byte a pair
 CHUNK = 64  # queries; of a window of 128 and 256 tokens 32 is as fast, 128 slower
 
@@ -53,22 +50,6 @@ def rotary_angles(config: ArithConfig, position_ids: Tensor, dtype: torch.dtype)
     angles = position_ids[:, None, :, None].float() * frequencies
     angles = torch.cat((angles, angles), dim=-1)  # (B, 1, T, C)
     return angles.cos().to(dtype), angles.sin().to(dtype)
-
-
-def line_positions(config: ArithConfig, input_ids: Tensor, position_ids: Tensor) -> Tensor:
-    """Rotary positions (B, T) of whole documents: as `position_ids`, but lines begin at multiples of `line_stride`.
-
-    A document begins where `position_ids` are 0, a line at each of `line_token_ids`.
-    """
-    stride, ids = config.line_stride or 1, torch.tensor(config.line_token_ids, device=input_ids.device)
-    index = torch.arange(input_ids.shape[1], device=input_ids.device).expand_as(input_ids)  # (B, T)
-    opens = (position_ids == 0).expand_as(input_ids)
-    begins = torch.isin(input_ids, ids) | opens
-    line = torch.where(begins, index, 0).cummax(-1).values  # where the line of a token begins
-    before = nn.functional.pad(line, (1, 0))[:, :-1]  # where the line before it began, at its first token
-    advance = torch.where(begins & ~opens, -(-(index - before) // stride) * stride, 0).cumsum(-1)
-    document = torch.where(opens, index, 0).cummax(-1).values
-    return advance - advance.gather(-1, document) + index - line
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -248,7 +229,8 @@ class ArithModel(ArithPreTrainedModel):
     ) -> BaseModelOutputWithPast:
         """Packed documents: `position_ids` that restart at each one and no `attention_mask`; none sees another.
 
-        `rotary_position_ids` (B, T) are needed only where `line_stride` is set and the input is not whole documents.
+        `rotary_position_ids` (B, S) of all tokens so far are needed only where `line_stride` is set and the input is
+        not whole documents.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("need exactly one of input_ids and inputs_embeds")
@@ -265,18 +247,19 @@ class ArithModel(ArithPreTrainedModel):
             past_key_values=past_key_values,
             position_ids=position_ids,
         )
+        angles = None
+        if self.config.position_embedding == "rotary":
+            if rotary_position_ids is None:
+                rotary_position_ids = self.place_lines(input_ids, position_ids, seen)
+            angles = rotary_angles(self.config, rotary_position_ids[:, -x.shape[1] :], x.dtype)
+            mask = windowed(self.config, mask, rotary_position_ids, x.shape[1])
+        elif self.config.position_embedding == "learned":
+            x = x + self.look_up_positions(position_ids, seen)
         if isinstance(mask, Tensor) and mask.dtype == torch.bool and mask.device.type == "cpu" and mask.numel() < LARGE:
             # Once, not in every layer and again in its backward pass.
             mask = torch.zeros(mask.shape, dtype=x.dtype).masked_fill_(~mask, float("-inf"))
         if use_cache and past_key_values is None:
             past_key_values = DynamicCache(config=self.config)
-        angles = None
-        if self.config.position_embedding == "rotary":
-            if rotary_position_ids is None:
-                rotary_position_ids = self.place_lines(input_ids, position_ids, seen)
-            angles = rotary_angles(self.config, rotary_position_ids, x.dtype)
-        elif self.config.position_embedding == "learned":
-            x = x + self.look_up_positions(position_ids, seen)
         x = self.dropout(x)
         for layer in self.layers:
             x = layer(
@@ -330,14 +313,14 @@ class ArithForCausalLM(ArithPreTrainedModel, GenerationMixin):
         self.post_init()
 
     def prepare_inputs_for_generation(self, input_ids: Any, *rest: Any, **kwargs: Any) -> dict[str, Any]:
-        """With `line_stride`, the rotary positions of what the cache lacks: only here are all ids at hand."""
+        """With `line_stride`, the rotary positions: only here are all ids at hand."""
         inputs = super().prepare_inputs_for_generation(input_ids, *rest, **kwargs)  # type: ignore[misc]
         if self.config.line_stride is not None:
             cache, new = kwargs.get("past_key_values"), inputs["input_ids"].shape[1]
             if cache is not None and cache.get_seq_length() + new > input_ids.shape[1]:
                 raise ValueError(NEED_WHOLE)
             placed = line_positions(self.config, input_ids, count_positions(kwargs.get("attention_mask"), input_ids, 0))
-            inputs["rotary_position_ids"] = placed[:, -new:].contiguous()
+            inputs["rotary_position_ids"] = placed
         return inputs
 
     def floating_point_ops(self, input_dict: dict[str, Any], exclude_embeddings: bool = True) -> int:

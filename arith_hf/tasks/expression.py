@@ -28,6 +28,7 @@ HARDER: dict[str, tuple[str, dict[str, object]]] = {  # sets beyond the training
     },
     "chains": ("3 to 8 numbers, no parentheses", {"form": "chains"}),
     "negatives": ("each number negative with probability 0.5, one at least", {"form": "negatives"}),
+    "groups": ("sums of 1 to 4 terms, some in parentheses", {"form": "groups"}),
     "operators": ("9 to 11 operators, split evenly at every node", {"form": "operators"}),
 }
 MAX_OPERATORS = 4096  # the working of so many fills ~60 MB; of ten times as many, 6 GB

@@ -171,7 +171,8 @@ def groups(rng: random.Random, max_depth: int) -> str:
     count = rng.choice((1, 2, 3, 3, 4))
     terms = ["#"] * count
     for place in rng.sample(range(count), rng.randint(1, count)):
-        terms[place] = f"({chained(rng, '#' * min(rng.choice((1, 2, 2, 3, 5)), 6 - count))})"
+        length = rng.choice((1, 2, 2, 3, 5)) if count > 1 else rng.choice((2, 3, 5))
+        terms[place] = f"({chained(rng, '#' * min(length, 6 - count))})"
         if rng.random() < 0.1:
             terms[place] = f"({terms[place]})"
     return chained(rng, terms)
@@ -213,7 +214,7 @@ def spread(rng: random.Random, count: int) -> str:
 
 
 FORMS = {form.__name__: form for form in (numbers, chains, signed, negatives, groups, padded, operators)}
-TYPED = ("numbers", "chains", "signed", "negatives", "groups")
+TYPED = ("numbers", "chains", "signed", "negatives", "groups", "groups", "groups")  # groups are harder to learn
 UNBALANCED = ("no closing", "no opening")
 TRIES = 8  # at losing so many of one kind, before fewer are lost
 LOST = (1, 1, 1, 2, 3, 5, 8)  # how many parentheses: to see that many are missing is the way to see that one is

@@ -17,6 +17,7 @@ from arith_hf.corpus.draw import split_of
 from arith_hf.tasks import expression as task
 
 HARDER = [f"harder/{name}" for name in task.HARDER]
+HELDOUT = ["heldout/validation", "heldout/invalid", *(f"heldout/{name}" for name in task.HARDER)]
 SMALL = {
     "num_pretrain": 300,
     "num_sft": 400,
@@ -61,7 +62,7 @@ def forms(folder: Path, split: str) -> set[str]:
     names = ["test/seed", "test/nontrivial", "test/invalid", *HARDER]
     if split != "test":
         names = [f"{part}/{split}" for part in ("pretrain", "sft", "prompts")]
-        names += ["heldout/validation"] if split == "validation" else []
+        names += HELDOUT if split == "validation" else []
     texts = [row.get("text") or row.get("problem") or row["prompt"] for name in names for row in rows(folder, name)]
     return {task.normalise(notation.posed(text)) for text in texts}
 
@@ -85,6 +86,8 @@ def test_every_file_has_its_rows_and_columns(small):
         "prompts/train": 40,
         "prompts/validation": 60,
         "heldout/validation": 60,
+        "heldout/invalid": 60,
+        **dict.fromkeys(HELDOUT[2:], 20),
         "test/invalid": 60,
         "test/nontrivial": 60,
         "test/seed": 60,
@@ -96,7 +99,7 @@ def test_every_file_has_its_rows_and_columns(small):
 
 
 def test_every_row_is_what_it_says(small):
-    for name in ("sft/train", "sft/validation", "test/seed", "test/nontrivial", "test/invalid", *HARDER):
+    for name in ("sft/train", "sft/validation", "test/seed", "test/nontrivial", "test/invalid", *HARDER, *HELDOUT):
         for row in rows(small, name):
             working = task.work(row["expression"])
             assert row["problem"] == notation.problem(row["expression"])
@@ -179,7 +182,7 @@ def test_no_problem_is_in_two_splits_whatever_the_seed(small, tmp_path):
     # Another seed draws other training rows, and the same tests.
     for name in ("pretrain/train", "sft/train", "prompts/train"):
         assert rows(small, name) != rows(tmp_path, name)
-    for name in ("test/seed", "test/nontrivial", "test/invalid", *HARDER, "heldout/validation"):
+    for name in ("test/seed", "test/nontrivial", "test/invalid", *HARDER, *HELDOUT):
         assert rows(small, name) == rows(tmp_path, name)
 
 

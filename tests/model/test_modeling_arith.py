@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import LlamaForCausalLM, Qwen3ForCausalLM, Trainer, TrainingArguments
 
-from arith_hf.model import ArithConfig, ArithForCausalLM, modeling_arith
+from arith_hf.model import ArithConfig, ArithForCausalLM, lines_arith, modeling_arith
 
 PAD, BOS, EOS, VOCABULARY = 0, 1, 2, 24
 POSITIONS = ("rotary", "learned", "none", "window", "lines")
@@ -80,13 +80,17 @@ def test_a_token_sees_itself_and_the_window_before_it() -> None:
     assert [bool(place.any()) for place in x.grad[0]] == [False] * 5 + [True] * 3 + [False]
 
 
+@pytest.mark.parametrize("lines", [{}, {"line_stride": 30, "line_token_ids": [3]}])
 @pytest.mark.parametrize("window", [5, 64, 100])
-def test_a_long_input_in_chunks_is_the_same(window, monkeypatch) -> None:
+def test_a_long_input_in_chunks_is_the_same(window, lines, monkeypatch) -> None:
     ids, mask = draw(2, 150), torch.ones(2, 150).long()
     mask[0, :90] = 0
     position_ids = torch.cat((torch.arange(80), torch.arange(70)))[None].expand(2, -1)
     for how in ({}, {"attention_mask": mask}, {"position_ids": position_ids}):
-        model, there = make(qk_norm=True, sliding_window=window), how.get("attention_mask", mask * 0 + 1).bool()
+        model, there = (
+            make(qk_norm=True, sliding_window=window, **lines),
+            how.get("attention_mask", mask * 0 + 1).bool(),
+        )
         chunked = model(ids, **how).logits[there]
         chunked.sum().backward()
         with monkeypatch.context() as patch:
@@ -105,7 +109,24 @@ def test_lines_begin_at_multiples_of_the_stride() -> None:
     ids = torch.tensor([[3, 9, 9, 7, 9, 9, 9, 9, 3, 9, 1, 9, 9, 9, 9, 8, 9]])
     position_ids = torch.tensor([[*range(10), *range(7)]])
     expected = [0, 1, 2, 4, 5, 6, 7, 8, 12, 13, 0, 1, 2, 3, 4, 8, 9]
-    assert modeling_arith.line_positions(config, ids, position_ids).tolist() == [expected]
+    assert lines_arith.line_positions(config, ids, position_ids).tolist() == [expected]
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_a_window_over_lines_counts_positions(attention) -> None:
+    model = make(position_embedding="lines", num_hidden_layers=1, attn_implementation=attention)
+    x, ids = torch.randn(1, 11, 32, requires_grad=True), torch.tensor([[3, 9, 7, 9, 9, 8, 9, 3, 7, 9, 9]])
+    placed = lines_arith.line_positions(model.config, ids, torch.arange(11)[None])
+    assert placed.tolist() == [[0, 1, 4, 5, 6, 8, 9, 12, 16, 17, 18]]
+    model(inputs_embeds=x, rotary_position_ids=placed).logits[:, 9].sum().backward()
+    assert [bool(place.any()) for place in x.grad[0]] == [False] * 7 + [True] * 3 + [False]  # three of six
+
+
+def test_a_window_over_lines_needs_a_mask() -> None:
+    model = make(position_embedding="lines")
+    model.config._attn_implementation_internal = "flash_attention_2"
+    with pytest.raises(ValueError, match="sdpa or eager"):
+        lines_arith.windowed(model.config, None, torch.arange(4)[None], 4)
 
 
 def test_lines_are_no_stock_architecture_and_need_all_ids() -> None:
@@ -226,10 +247,10 @@ def test_eager_equals_sdpa(position_embedding) -> None:
 def test_cached_equals_uncached(position_embedding, attention) -> None:
     model, ids = make(position_embedding=position_embedding, attn_implementation=attention), draw(2, 20)
     whole, lines = model(ids, use_cache=False).logits, model.config.line_stride is not None
-    placed = modeling_arith.line_positions(model.config, ids, torch.arange(20)[None]) if lines else ids
+    placed = lines_arith.line_positions(model.config, ids, torch.arange(20)[None]) if lines else ids
     cache, steps = None, []
     for part in (slice(8), slice(8, 15), *(slice(place, place + 1) for place in range(15, 20))):
-        given = {"rotary_position_ids": placed[:, part]} if lines else {}
+        given = {"rotary_position_ids": placed[:, : part.stop]} if lines else {}
         out = model(ids[:, part], past_key_values=cache, use_cache=True, **given)
         cache = out.past_key_values
         steps.append(out.logits)

@@ -1,0 +1,53 @@
+"""Texts whose lines repeat each other: where a token stands, and how far it sees, by its line and its place there.
+
+May not import anything of ours but the configuration beside it: this file is copied into every checkpoint.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from .configuration_arith import ArithConfig
+
+NEED_WHOLE = (
+    "need rotary_position_ids: with line_stride they follow from the ids of the whole text, which are not here; "
+    "`generate` passes them, except with prefill_chunk_size or continuous batching"
+)
+
+
+def line_positions(config: ArithConfig, input_ids: Tensor, position_ids: Tensor) -> Tensor:
+    """Rotary positions (B, T) of whole documents: as `position_ids`, but lines begin at multiples of `line_stride`.
+
+    A document begins where `position_ids` are 0, a line at each of `line_token_ids`.
+    """
+    stride, ids = config.line_stride or 1, torch.tensor(config.line_token_ids, device=input_ids.device)
+    index = torch.arange(input_ids.shape[1], device=input_ids.device).expand_as(input_ids)  # (B, T)
+    opens = (position_ids == 0).expand_as(input_ids)
+    begins = torch.isin(input_ids, ids) | opens
+    line = torch.where(begins, index, 0).cummax(-1).values  # where the line of a token begins
+    before = nn.functional.pad(line, (1, 0))[:, :-1]  # where the line before it began, at its first token
+    advance = torch.where(begins & ~opens, -(-(index - before) // stride) * stride, 0).cumsum(-1)
+    document = torch.where(opens, index, 0).cummax(-1).values
+    return advance - advance.gather(-1, document) + index - line
+
+
+def windowed(config: ArithConfig, mask: Tensor | None, positions: Tensor, count: int) -> Tensor | None:
+    """The mask (B, 1, T, S) of a window over lines, which counts rotary positions: it ends in the line before.
+
+    `mask` is that of a window that counts tokens, of which there are fewer; None: a causal one. `positions` (B, S) are
+    of all tokens so far, `count` T of this call. A cache may have dropped the first of them, or have room for more.
+    Without a line_stride or a window the mask stays as it is.
+    """
+    if config.line_stride is None or config.sliding_window is None:
+        return mask
+    if config._attn_implementation not in ("sdpa", "eager"):
+        raise ValueError(
+            "need attn_implementation sdpa or eager for line_stride with sliding_window, "
+            f"got {config._attn_implementation}"
+        )
+    seen = positions.shape[1]
+    keys = seen if mask is None else mask.shape[-1]
+    held = nn.functional.pad(positions, (0, keys - seen)) if keys > seen else positions[:, seen - keys :]
+    near = (positions[:, -count:, None] - held[:, None, :] < config.sliding_window)[:, None]  # (B, 1, T, S)
+    if mask is None:
+        return near & torch.ones(count, keys, dtype=torch.bool, device=near.device).tril(keys - count)
+    return mask & near if mask.dtype == torch.bool else mask.masked_fill(~near, torch.finfo(mask.dtype).min)
