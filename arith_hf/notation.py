@@ -40,12 +40,12 @@ STEP = re.compile(
     r"\nStep ([0-9]{1,9}): (-?[0-9]{1,2000}) ([+-]) (-?[0-9]{1,2000}) = (-?[0-9]{1,2000})\nExpression now: ([^\n]*)"
 )
 FACT = re.compile(r": (-?[0-9]+ [+-] -?[0-9]+) = (?=-?[0-9])")
-DECISIVE = re.compile(rf"(?<= = )-?[0-9]+\n{NOW}|\nStep [0-9]+: |\n{END_THINK}")
-"""What is not copied: results, up to the end of the words behind them (which tell where the number ends), step numbers,
-the end of a working.
+DECISIVE = re.compile(rf"\nStep [0-9]+: |(?<=[0-9]: )-?[0-9]+ [+-] -?[0-9]+ = |(?<= = )-?[0-9]+\n{NOW}|\n{END_THINK}")
+"""What is not copied from the same place of the line before: step numbers, operations (their place has to be found),
+results, up to the end of the words behind them (which tell where the number ends), the end of a working.
 
 >>> DECISIVE.findall("<think>\nStep 1: 7 - 4 = 3\nExpression now: 3")
-['\nStep 1: ', '3\nExpression now: ']
+['\nStep 1: ', '7 - 4 = ', '3\nExpression now: ']
 """
 VERDICT = re.compile(rf"(?<={THINK})(?:\nStep [0-9]+: |\n{END_THINK}|{FAILED})")
 """What says whether a problem is malformed: the words behind `<think>`, of which the first token decides."""

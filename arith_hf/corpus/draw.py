@@ -4,6 +4,7 @@ May not know where the rows are written. Each row draws from its own string seed
 workers nor the length of a file changes it; training rows are drawn again until their problem falls into the split.
 """
 
+import dataclasses
 import hashlib
 import random
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ KNOWN = 0.7  # share of facts of two numbers inside num_range that are drawn aga
 WIDEST = 0.6  # share of facts from problems with numbers to drill_range itself, of which there are the most to learn
 AS_PROBLEM = 0.5  # share of excerpts whose line is a problem: there the first copy is made
 AS_FACTS = 0.6  # share of excerpts that are facts of a drill in a line of numbers as large
+AS_LAST = 0.5  # share of segments that are one fact, the last step of a working
 FACTS = (1, 2, 3, 4, 6)  # how many of them: of many the last ones are cut off, but what stands before is a long working
 PADDED = 0.7  # share of verdicts on problems with spare parentheses
 WIDE = 0.2  # share of verdicts on those of large numbers, also with spare parentheses
@@ -136,7 +138,15 @@ def trace(rng: random.Random, split: str, recipe: CorpusArguments) -> tuple[str,
 
 
 def segment(rng: random.Random, split: str, recipe: CorpusArguments) -> tuple[str, str]:
-    """A few steps of a trace; the expression that they go on from is, as a problem, in the split too."""
+    """A few steps of a trace; the expression that they go on from is, as a problem, in the split too.
+
+    Or one fact as the last step of a working: there it stands alone, without parentheses around it.
+    """
+    if rng.random() < AS_LAST:
+        step = fact(rng, split, recipe)
+        alone = f"{step.left} {step.operator} {step.right}"
+        working = Working((dataclasses.replace(step, expression=alone), step), step.result)
+        return notation.segment(notation.problem(alone, recipe.task), working, start=1, count=1, first=1 + label(rng))
     typed = rng.random() < recipe.typed_rate
     expression, working, starts = worked(rng, split, recipe, typed)
     return notation.segment(
