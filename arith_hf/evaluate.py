@@ -38,8 +38,8 @@ class Protocol:
 
 
 SETS = tasks.get("expression").HARDER
-HARDER, CHOOSING = list(SETS), [f"validation-{name}" for name in SETS]
-GROUPS = {"harder": HARDER, "validation-harder": CHOOSING}  # names that stand for several
+HARDER = list(SETS)
+TOGETHER = {"harder": HARDER, "validation-harder": [f"validation-{name}" for name in SETS]}  # names for several
 PROTOCOLS = {
     "validation": Protocol("as nontrivial, to choose by", "heldout/validation.jsonl", aside="heldout/invalid.jsonl"),
     "nontrivial": Protocol("no repeats, some operator, greedy", "test/nontrivial.jsonl", aside="test/invalid.jsonl"),
@@ -50,7 +50,7 @@ PROTOCOLS = {
         for name, (what, _) in SETS.items()
     },
 }
-NAMES = [*PROTOCOLS, *GROUPS]
+NAMES = [*PROTOCOLS, *TOGETHER]
 
 
 @dataclass
@@ -171,7 +171,7 @@ def chosen(protocols: list[str], num_samples: list[int] | None, data: Path) -> d
     counts *= len(protocols)  # one for all; zip takes no more of them than there are protocols
     wanted: dict[str, int | None] = {}
     for name, count in zip(protocols, counts, strict=False):
-        group = GROUPS.get(name, [name])
+        group = TOGETHER.get(name, [name])
         drawn = [one for one in group if (data / PROTOCOLS[one].file).is_file()]
         wanted |= dict.fromkeys(drawn or group, count)
     return wanted
@@ -235,7 +235,7 @@ def answer(
     needed = [len(ids) + 1 for ids in model_tokenizer(workings, add_special_tokens=False)["input_ids"]]
     caps = [own.max_new_tokens or max(solver.LEAST_ROOM, round(need * SPARE) + 1) for need in needed]
     drafted = own.drafts and protocol.temperature == 0
-    stopped = {one for names in own.stop_at_fault for one in GROUPS.get(names, [names])}
+    stopped = {one for names in own.stop_at_fault for one in TOGETHER.get(names, [names])}
     cut = drafted and name in stopped
     if accelerator.is_main_process:
         print(f"{name}: {len(rows)} problems, {protocol.what}; at most {max(caps)} new tokens", file=sys.stderr)

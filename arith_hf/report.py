@@ -81,7 +81,7 @@ def stages_table(rows: list[dict[str, Any]]) -> list[list[str]]:
         for name in protocols:
             line += score_cells(one["scores"].get(name))
         for key in kinds:
-            shares = [score[key] for score in all_scores(one) if key in score]
+            shares = [score[key] for score in all_scores(one) if key in score]  # of nontrivial, if it is there
             line.append(percent(shares[0]) if shares else "")
         table.append(line)
     return table
@@ -103,7 +103,7 @@ def protocols_of(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def all_scores(row: dict[str, Any]) -> list[dict[str, Any]]:
-    return list(row["scores"].values())
+    return [row["scores"][name] for name in sorted(row["scores"], key=lambda name: name != "nontrivial")]
 
 
 def score_cells(score: dict[str, Any] | None) -> list[str]:

@@ -23,7 +23,7 @@ from transformers import Trainer, TrainerCallback
 from arith_hf import evaluate, scoring
 from arith_hf.train import pretrain, stage
 from benchmarks.material import ALONE, said
-from benchmarks.measure import flops_per_token
+from benchmarks.measure import context, flops_per_token
 
 FIRST, WORTH = 100, 0.7  # a model that solves 90 % solves fewer than 70 of 100 once in ten million times
 SAMPLE = 2000  # blocks over which the mean context is taken
@@ -73,12 +73,12 @@ class Clock(TrainerCallback):
 
 
 def mean_context(trainer: Trainer) -> float:
-    """Tokens of its document, itself among them, that a token attends to on average (at most the window)."""
+    """Tokens of its document within the window, itself among them, that a token attends to on average."""
     data: Any = trainer.train_dataset
     model: Any = trainer.model
     rows, config = data[: min(SAMPLE, len(data))], model.config
-    seen = rows["position_ids"][rows["input_ids"] != config.pad_token_id] + 1
-    return float(seen.clamp(max=config.sliding_window or seen.max()).float().mean())
+    seen = context(config, rows["input_ids"], rows["position_ids"])
+    return float(seen[rows["input_ids"] != config.pad_token_id].float().mean())
 
 
 def prepare(argv: Sequence[str], fresh: bool = True, **more: Any) -> tuple[Trainer, stage.Run, dict[str, float]]:

@@ -101,6 +101,24 @@ def flops_per_token(model: Any, context: float) -> float:
     return 6 * weights + 12 * config.num_hidden_layers * config.num_attention_heads * channels * context
 
 
+def context(config: Any, input_ids: Any, position_ids: Any) -> Any:
+    """How many tokens each one (B, T) attends to, itself among them: those of its document within the window."""
+    import torch
+
+    from arith_hf.model.lines_arith import line_positions
+
+    window, lines = getattr(config, "sliding_window", None), getattr(config, "window_counts", "tokens") == "positions"
+    places = line_positions(config, input_ids, position_ids) if lines else position_ids
+    document = (position_ids == 0).cumsum(-1)
+    counts = []
+    for place, inside in zip(places, document, strict=True):  # a row at a time: T x T of it
+        seen = (inside[:, None] == inside[None, :]).tril()
+        if window is not None:
+            seen &= place[None, :] > place[:, None] - window
+        counts.append(seen.sum(-1))
+    return torch.stack(counts)
+
+
 def machine() -> dict[str, Any]:
     """Where and with what the figures were made."""
     names = [line.split(":")[1].strip() for line in cpuinfo() if line.startswith("model name")]

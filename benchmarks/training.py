@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import TrainerCallback, get_scheduler
 
 from benchmarks import material
-from benchmarks.measure import Roof, Row, core_seconds, flops_per_token, rounded
+from benchmarks.measure import Roof, Row, context, core_seconds, flops_per_token, rounded
 
 Batch = dict[str, Tensor]
 
@@ -136,17 +136,15 @@ def share(name: str, where: str, model: Any, turns: list[list[Batch]], seconds: 
     itself (within the window, if any).
     """
     whole, needed = [], []
-    window = getattr(model.config, "sliding_window", None) or torch.inf
-    context = scored(model, turns[0][0])
+    computed = scored(model, turns[0][0])
     for batches, spent in zip(turns, seconds, strict=True):
         places = sum(batch["input_ids"].numel() for batch in batches)
-        kept = [batch["position_ids"][batch["input_ids"] != model.config.pad_token_id] for batch in batches]
-        seen = (torch.cat(kept) + 1).clamp(max=window).float()
-        whole.append(100 * places * flops_per_token(model, context) / spent / roof.best)
+        seen = torch.cat([attended(model.config, batch) for batch in batches])
+        whole.append(100 * places * flops_per_token(model, computed) / spent / roof.best)
         needed.append(100 * len(seen) * flops_per_token(model, float(seen.mean())) / spent / roof.best)
     facts = {
         "of_use": rounded(median(needed)),
-        "context": rounded(context),
+        "context": rounded(computed),
         "context_of_use": rounded(float(seen.mean())),
         "block": turns[0][0]["input_ids"].shape[1],
         "parameters": sum(weight.numel() for weight in model.parameters()),
@@ -154,6 +152,11 @@ def share(name: str, where: str, model: Any, turns: list[list[Batch]], seconds: 
     }
     what = f"of the core's matrix rate, {where}"
     return Row(name, what, "%", whole, wanted=">= 45, reach 65", facts=facts)
+
+
+def attended(config: Any, batch: Batch) -> Tensor:
+    """For each token that is no padding, how many it attends to."""
+    return context(config, batch["input_ids"], batch["position_ids"])[batch["input_ids"] != config.pad_token_id].float()
 
 
 def scored(model: Any, batch: Batch) -> float:

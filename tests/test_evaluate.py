@@ -202,10 +202,18 @@ def test_every_harder_set_is_a_protocol() -> None:
     assert all(evaluate.PROTOCOLS[name].file == f"harder/{name}.jsonl" for name in TASK.HARDER)
 
 
-def test_every_harder_set_has_its_like_to_choose_by() -> None:
-    named = [f"validation-{name}" for name in TASK.HARDER]
-    assert list(evaluate.chosen(["validation-harder"], [7], Path("nowhere"))) == named
-    assert all(evaluate.PROTOCOLS[f"validation-{name}"].file == f"heldout/{name}.jsonl" for name in TASK.HARDER)
+def test_the_sets_to_choose_by_are_asked_as_the_harder_ones(
+    run: Callable[..., int], data: Path, tmp_path: Path
+) -> None:
+    rows = list(files.read_jsonl(data / "test" / "nontrivial.jsonl"))[:3]
+    for name in ("chains", "depth6"):
+        files.write_jsonl(data / "heldout" / f"{name}.jsonl", rows)
+    assert run("--protocol", "validation-harder", "--stop_at_fault", "validation-harder", "--num_samples", "2") == 0
+    blocks = files.read_json(tmp_path / "out" / "evaluate.json")["protocols"]
+    assert {name: (block["n"], block["stop_at_fault"]) for name, block in blocks.items()} == {
+        "validation-depth6": (2, True),
+        "validation-chains": (2, True),
+    }
 
 
 def test_the_cap_holds_every_right_answer(pupil: Path, data: Path) -> None:

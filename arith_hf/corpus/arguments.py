@@ -36,6 +36,7 @@ class CorpusArguments:
 
     num_pretrain: int = key(100_000, "pretraining documents")
     segment_rate: float = key(0.0, "share of pretraining documents that are a few steps cut from a trace")
+    segment_facts: float = key(0.0, "share of segments that are one fact of a drill, the last step of a working")
     segment_steps: int = key(2, "most steps in a segment or an excerpt")
     excerpt_rate: float = key(0.0, "share of pretraining documents that are a few steps inside a longer line")
     excerpt_items: int = key(40, "most numbers and parentheses, about, around the expression of an excerpt")
@@ -104,6 +105,8 @@ class CorpusArguments:
             if min(shares) < 0 or sum(shares) > 1:
                 said = f"{', '.join(names[:-1])} and {names[-1]}"
                 raise ValueError(f"need {said} of at least 0 and together at most 1, got {shares}")
+        if not 0 <= self.segment_facts <= 1:
+            raise ValueError(f"need 0 <= segment_facts <= 1, got {self.segment_facts}")
         depths = self.max_depth - (self.min_depth or 0) + 1
         if self.depth_weights is not None and (len(self.depth_weights) != depths or min(self.depth_weights) < 0):
             raise ValueError(f"need {depths} depth_weights, from min_depth to max_depth, got {self.depth_weights}")

@@ -27,7 +27,7 @@ rows = load_dataset("data/{name}", "{config}", split="{split}")
 ## Columns
 
 - `text`: a document to pretrain on. `source` says which: `trace` (a problem and its whole working, exactly the prompt
-  and completion of an sft row), `segment` (consecutive steps cut from a trace, with the line break in front), `excerpt`
+  and completion of an sft row), `segment` (consecutive steps cut from a trace, with the line break in front, or one fact as the last step of one), `excerpt`
   (such steps inside a longer line, which is no expression), `verdict` (a problem and its first operation, or ERROR) or
   `drill` (one fact). `given`: that many characters at the beginning are there to be read and carry no loss: the
   problem, the expression that a segment goes on from, the operands of a drill. `ends`: the text reaches its final
@@ -48,8 +48,9 @@ written: {overlap}.
 `heldout` holds the same sets of the validation split: choose by them, not by a test set. Its `validation` is what
 `test/nontrivial` is.
 `test/seed` is the plain sampler, duplicates and bare numbers kept; `test/nontrivial` has at least one operator and no
-duplicates; `test/invalid` is malformed; each set of `harder` differs from what is trained on in what its name says
-(typed chains such as `1 + 2 - 3 + 4` count as deep as they are long, but are small). The test sets do not depend on
+duplicates; `test/invalid` is malformed; each set of `harder` is deeper, longer or has other numbers than
+most that is trained on; `chains`, `negatives` and `groups` are forms that people type, of which training has some too
+(a chain such as `1 + 2 - 3 + 4` counts as deep as it is long). The test sets do not depend on
 `seed`, so that the scores of models trained with different seeds compare; they do depend on the recipe's depths and
 numbers. `facts.txt` lists every single fact that the training rows work out: {facts} distinct ones, one a line.
 

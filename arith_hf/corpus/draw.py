@@ -26,7 +26,6 @@ KNOWN = 0.7  # share of facts of two numbers inside num_range that are drawn aga
 WIDEST = 0.6  # share of facts from problems with numbers to drill_range itself, of which there are the most to learn
 AS_PROBLEM = 0.5  # share of excerpts whose line is a problem: there the first copy is made
 AS_FACTS = 0.6  # share of excerpts that are facts of a drill in a line of numbers as large
-AS_LAST = 0.5  # share of segments that are one fact, the last step of a working
 FACTS = (1, 2, 3, 4, 6)  # how many of them: of many the last ones are cut off, but what stands before is a long working
 PADDED = 0.7  # share of verdicts on problems with spare parentheses
 WIDE = 0.2  # share of verdicts on those of large numbers, also with spare parentheses
@@ -142,7 +141,7 @@ def segment(rng: random.Random, split: str, recipe: CorpusArguments) -> tuple[st
 
     Or one fact as the last step of a working: there it stands alone, without parentheses around it.
     """
-    if rng.random() < AS_LAST:
+    if rng.random() < recipe.segment_facts:
         step = fact(rng, split, recipe)
         alone = f"{step.left} {step.operator} {step.right}"
         working = Working((dataclasses.replace(step, expression=alone), step), step.result)

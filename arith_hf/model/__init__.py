@@ -1,6 +1,6 @@
 """The model: a small GPT with the parameter names and the arithmetic of Llama, or of Qwen3 where `qk_norm` is on.
 
-May not know anything of ours: `save_pretrained` copies its two files into every checkpoint, where they run alone.
+May not know anything of ours: `save_pretrained` copies its three files into every checkpoint, where they run alone.
 """
 
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM

@@ -33,8 +33,9 @@ class ArithConfig(PreTrainedConfig):
     position_embedding: `rotary`, `learned` (absolute, at most `max_position_embeddings` of them) or `none`.
     qk_norm: RMSNorm on the queries and keys of each head, as Qwen3 has.
     hidden_dropout: on the embeddings and on what each attention and MLP adds to the residual stream.
-    sliding_window: in every layer a token sees itself and the `sliding_window - 1` tokens before it, or with
-        line_stride those less than `sliding_window` rotary positions before it; None: all.
+    sliding_window: in every layer a token sees itself and the `sliding_window - 1` tokens before it; None: all.
+    window_counts: `tokens`, or with line_stride `positions`: a token sees those that are less than
+        `sliding_window` rotary positions before it: of the line before its own, however short, and of none before that.
     line_stride: a line begins at the next multiple of so many rotary positions, so that lines that differ by little
         stand the same distance apart, token by token, whatever their length; None: positions count tokens.
     line_token_ids: the tokens that a line begins with, for line_stride.
@@ -75,6 +76,7 @@ class ArithConfig(PreTrainedConfig):
     head_dim: int = 0
     qk_norm: bool = False
     sliding_window: int | None = None
+    window_counts: Literal["tokens", "positions"] = "tokens"
     line_stride: int | None = None
     line_token_ids: list[int] | None = None
     hidden_dropout: float | int = 0.0
@@ -116,6 +118,11 @@ class ArithConfig(PreTrainedConfig):
                     f"need line_token_ids with line_stride, below vocab_size = {self.vocab_size}, "
                     f"got {self.line_token_ids}"
                 )
+        if self.window_counts == "positions" and not 0 < (self.line_stride or 0) < (self.sliding_window or 0):
+            raise ValueError(
+                "need a line_stride, and a sliding_window greater than it, for window_counts: positions, so "
+                f"that a line sees the one before it; got {self.line_stride} and {self.sliding_window}"
+            )
         for name in ("hidden_dropout", "attention_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"need 0 <= {name} < 1, got {getattr(self, name)}")

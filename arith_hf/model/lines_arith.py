@@ -30,24 +30,23 @@ def line_positions(config: ArithConfig, input_ids: Tensor, position_ids: Tensor)
     return advance - advance.gather(-1, document) + index - line
 
 
-def windowed(config: ArithConfig, mask: Tensor | None, positions: Tensor, count: int) -> Tensor | None:
-    """The mask (B, 1, T, S) of a window over lines, which counts rotary positions: it ends in the line before.
-
-    `mask` is that of a window that counts tokens, of which there are fewer; None: a causal one. `positions` (B, S) are
-    of all tokens so far, `count` T of this call. A cache may have dropped the first of them, or have room for more.
-    Without a line_stride or a window the mask stays as it is.
-    """
-    if config.line_stride is None or config.sliding_window is None:
-        return mask
-    if config._attn_implementation not in ("sdpa", "eager"):
+def require_mask(config: ArithConfig) -> None:
+    """ValueError where the attention that is asked for takes no mask of ours."""
+    if config.window_counts == "positions" and config._attn_implementation not in (None, "sdpa", "eager"):
         raise ValueError(
-            "need attn_implementation sdpa or eager for line_stride with sliding_window, "
-            f"got {config._attn_implementation}"
+            f"need attn_implementation sdpa or eager for window_counts: positions, got {config._attn_implementation}"
         )
-    seen = positions.shape[1]
-    keys = seen if mask is None else mask.shape[-1]
+
+
+def windowed(config: ArithConfig, mask: Tensor, positions: Tensor, count: int) -> Tensor:
+    """The mask (B, 1, T, S) of a window that counts positions, from that of one that counts tokens, of which are fewer.
+
+    `positions` (B, S) are of all tokens so far, `count` T of this call. A cache may have dropped the first of them, or
+    have room for more.
+    """
+    require_mask(config)
+    assert config.sliding_window is not None
+    seen, keys = positions.shape[1], mask.shape[-1]
     held = nn.functional.pad(positions, (0, keys - seen)) if keys > seen else positions[:, seen - keys :]
-    near = (positions[:, -count:, None] - held[:, None, :] < config.sliding_window)[:, None]  # (B, 1, T, S)
-    if mask is None:
-        return near & torch.ones(count, keys, dtype=torch.bool, device=near.device).tril(keys - count)
+    near = (held[:, None, :] > positions[:, -count:, None] - config.sliding_window)[:, None]  # (B, 1, T, S)
     return mask & near if mask.dtype == torch.bool else mask.masked_fill(~near, torch.finfo(mask.dtype).min)

@@ -23,7 +23,7 @@ from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_arith import ArithConfig
-from .lines_arith import NEED_WHOLE, line_positions, windowed
+from .lines_arith import NEED_WHOLE, line_positions, require_mask, windowed
 
 LARGE = 2**24  # pairs of places: a mask of more is left as it is, a byte a pair
 CHUNK = 64  # queries; of a window of 128 and 256 tokens 32 is as fast, 128 slower
@@ -205,6 +205,7 @@ class ArithModel(ArithPreTrainedModel):
 
     def __init__(self, config: ArithConfig) -> None:
         super().__init__(config)
+        require_mask(config)
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size, config.pad_token_id)
         if config.position_embedding == "learned":
             self.embed_positions = nn.Embedding(config.max_position_embeddings, config.hidden_size)
@@ -238,7 +239,11 @@ class ArithModel(ArithPreTrainedModel):
         seen = past_key_values.get_seq_length() if past_key_values is not None else 0
         if position_ids is None:
             position_ids = count_positions(attention_mask, x, seen)
-        create_mask = create_causal_mask if self.config.sliding_window is None else create_sliding_window_causal_mask
+        create_mask: Callable = create_causal_mask
+        if self.config.sliding_window is not None:
+            # Where the window counts positions it may be narrower than a causal mask: none is left out.
+            skip = self.config.window_counts == "tokens"
+            create_mask = partial(create_sliding_window_causal_mask, allow_is_causal_skip=skip)
         # Before a cache is made: with one in its hands it would not look for packed documents.
         mask = create_mask(
             config=self.config,
@@ -252,7 +257,10 @@ class ArithModel(ArithPreTrainedModel):
             if rotary_position_ids is None:
                 rotary_position_ids = self.place_lines(input_ids, position_ids, seen)
             angles = rotary_angles(self.config, rotary_position_ids[:, -x.shape[1] :], x.dtype)
-            mask = windowed(self.config, mask, rotary_position_ids, x.shape[1])
+            if self.config.window_counts == "positions":
+                if isinstance(seen, int) and rotary_position_ids.shape[1] != seen + x.shape[1]:
+                    raise ValueError(NEED_WHOLE)
+                mask = windowed(self.config, mask, rotary_position_ids, x.shape[1])
         elif self.config.position_embedding == "learned":
             x = x + self.look_up_positions(position_ids, seen)
         if isinstance(mask, Tensor) and mask.dtype == torch.bool and mask.device.type == "cpu" and mask.numel() < LARGE:
@@ -326,6 +334,7 @@ class ArithForCausalLM(ArithPreTrainedModel, GenerationMixin):
     def floating_point_ops(self, input_dict: dict[str, Any], exclude_embeddings: bool = True) -> int:
         """Of one training step, as PaLM counts: 6 a token and weight of a matrix, 12 a layer, channel and token seen.
 
+        At most: tokens seen are those of the window, though documents and lines may end within it.
         `Trainer` asks at every step; the library's answer walks all parameters each time and leaves attention out.
         """
         rows, length = input_dict["input_ids"].shape

@@ -20,7 +20,7 @@ __all__ = [  # what every task has
     "fact", "fill", "judge", "kind", "level", "normalise", "pose", "shape", "surroundings", "tidy", "work",
 ]  # fmt: skip
 
-HARDER: dict[str, tuple[str, dict[str, object]]] = {  # sets beyond the training problems: what, and knobs of `shape`
+HARDER: dict[str, tuple[str, dict[str, object]]] = {  # sets of their own: what, and knobs of `shape`
     **{f"depth{n}": (f"depth {n}", {"sampler": "seed", "min_depth": n, "max_depth": n}) for n in (5, 6, 8)},
     **{
         f"numbers{n}": (f"numbers 1 to {n}", {"sampler": "seed", "min_depth": 1, "num_range": (1, n)})

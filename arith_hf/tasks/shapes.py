@@ -53,7 +53,7 @@ def shape(
             if nesting(broken) <= nesting(whole):
                 return broken
     if typed:
-        form = rng.choice(TYPED)
+        form = rng.choice([name for name, times in TYPED.items() for _ in range(times)])
     if form:
         return FORMS[form](rng, max_depth)
     if sampler == "stratified":
@@ -214,7 +214,7 @@ def spread(rng: random.Random, count: int) -> str:
 
 
 FORMS = {form.__name__: form for form in (numbers, chains, signed, negatives, groups, padded, operators)}
-TYPED = ("numbers", "chains", "signed", "negatives", "groups", "groups", "groups")  # groups are harder to learn
+TYPED = {"numbers": 1, "chains": 1, "signed": 1, "negatives": 1, "groups": 3}  # groups are harder to learn
 UNBALANCED = ("no closing", "no opening")
 TRIES = 8  # at losing so many of one kind, before fewer are lost
 LOST = (1, 1, 1, 2, 3, 5, 8)  # how many parentheses: to see that many are missing is the way to see that one is

@@ -18,6 +18,7 @@ from trl import pack_dataset
 
 from arith_hf import checkpoint, notation, recipe, tokenizer
 from arith_hf.model import ArithConfig, ArithForCausalLM
+from arith_hf.model.lines_arith import require_mask
 from arith_hf.train import data, stage
 from arith_hf.train.muon import MuonFactory
 from arith_hf.train.samples import Samples
@@ -33,7 +34,10 @@ class PretrainArguments(stage.StageArguments):
     config_overrides: str | None = field(
         default=None, metadata={"help": 'Any field of the model\'s config, as JSON: {"hidden_size": 160}.'}
     )
-    attn_implementation: str = field(default="sdpa", metadata={"help": "sdpa, eager, flash_attention_2, ..."})
+    attn_implementation: str = field(
+        default="sdpa",
+        metadata={"help": "sdpa, eager, flash_attention_2, ...; with window_counts: positions the first two."},
+    )
     max_length: int = field(default=512, metadata={"help": "Tokens in a block."})
     overlong: Literal["error", "drop", "cut"] = field(  # type: ignore[assignment]
         default="error",
@@ -45,7 +49,7 @@ class PretrainArguments(stage.StageArguments):
     decisive_weight: float = field(
         default=1.0,
         metadata={
-            "help": "What a token of a result, a step number or a working's end counts in the loss; others count 1."
+            "help": "What a token of an operation, its result, its step number or a working's end counts in the loss."
         },
     )
     verdict_weight: float = field(
@@ -192,6 +196,7 @@ def shape(own: PretrainArguments, model_tokenizer: PreTrainedTokenizerBase) -> A
         **overrides,
     )
     config._attn_implementation = own.attn_implementation
+    require_mask(config)
     return config
 
 

@@ -26,6 +26,7 @@ SMALL = {
     "num_test": 60,
     "num_harder": 20,
     "segment_rate": 0.2,
+    "segment_facts": 0.3,
     "excerpt_rate": 0.15,
     "verdict_rate": 0.15,
     "drill_rate": 0.25,
@@ -137,6 +138,11 @@ def test_segments_and_drills_are_true(small):
             assert row["text"].startswith((f"Evaluate: {head}\n<think>\nStep 1: ", f"\nExpression now: {head}\nStep "))
             number = int(lines[0].split(":")[0].removeprefix("Step "))
             assert notation.step_lines(steps, number) in row["text"]
+    found = [row["text"] for row in rows(small, "pretrain/train") if row["source"] == "segment"]
+    alone = [text for text in found if re.match(r"\nExpression now: -?[0-9]+ [+-] -?[0-9]+\nStep ", text)]
+    assert len(alone) / len(found) == pytest.approx(0.35, abs=0.2), "and some that are two steps before the end"
+    assert any(int(number) > 20 for text in alone for number in re.findall(r"[0-9]+", notation.posed(text)))
+    assert all(text.split("\n")[-1].startswith("Final Result: ") for text in alone)
 
 
 def test_excerpts_are_steps_in_lines_that_are_no_expressions(small):
@@ -245,8 +251,9 @@ def test_test_sets_are_what_their_names_say(small):
     assert 8 <= sum(row["level"] == 0 for row in plain) <= 30
 
 
-def test_harder_sets_are_what_their_names_say(small):
-    sets = {name: rows(small, f"harder/{name}") for name in task.HARDER}
+@pytest.mark.parametrize("folder", ["harder", "heldout"])
+def test_harder_sets_are_what_their_names_say(small, folder):
+    sets = {name: rows(small, f"{folder}/{name}") for name in task.HARDER}
     for drawn in sets.values():
         assert len({task.normalise(row["expression"]) for row in drawn}) == 20
         assert all(row["steps"] and row["kind"] == "valid" for row in drawn)
@@ -262,6 +269,7 @@ def test_harder_sets_are_what_their_names_say(small):
     assert all(min(found) >= 1 for name, found in numbers.items() if name != "negatives")
     assert not any("(" in row["expression"] for row in sets["chains"])
     assert {row["steps"] for row in sets["chains"]} == {2, 3, 4, 5, 6, 7}
+    assert all("(" in row["expression"] for row in sets["groups"])
     assert all(row["level"] <= 4 for name in ("numbers99", "numbers999", "negatives") for row in sets[name])
     signs = [number < 0 for number in numbers["negatives"]]
     assert sum(signs) / len(signs) == pytest.approx(0.55, abs=0.15)

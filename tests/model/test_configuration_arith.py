@@ -51,6 +51,11 @@ def test_the_seed_size_is_what_its_document_asks_for() -> None:
         ("small", {"num_attention_heads": 0}, "need num_attention_heads >= 1, got 0"),
         ("small", {"vocab_size": -1}, "need vocab_size >= 1"),
         ("small", {"hidden_dropout": 1.0}, "need 0 <= hidden_dropout < 1"),
+        (
+            "small",
+            {"window_counts": "positions", "sliding_window": 9},
+            "need a line_stride, and a sliding_window greater",
+        ),
         ("small", {"vocab_size": 10, "pad_token_id": 10}, "need 0 <= pad_token_id < vocab_size = 10, got 10"),
     ],
 )

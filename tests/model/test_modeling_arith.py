@@ -10,16 +10,19 @@ from transformers import LlamaForCausalLM, Qwen3ForCausalLM, Trainer, TrainingAr
 from arith_hf.model import ArithConfig, ArithForCausalLM, lines_arith, modeling_arith
 
 PAD, BOS, EOS, VOCABULARY = 0, 1, 2, 24
-POSITIONS = ("rotary", "learned", "none", "window", "lines")
+POSITIONS = ("rotary", "learned", "none", "window", "lines", "wide lines")
 
 
 def make(seed: int = 0, **fields) -> ArithForCausalLM:
     """A tiny model in evaluation mode; weights larger than at the start of training, so that mistakes show."""
     torch.manual_seed(seed)
-    if fields.get("position_embedding") == "window":
-        fields |= {"position_embedding": "rotary", "sliding_window": 6}
-    if fields.get("position_embedding") == "lines":
-        fields |= {"position_embedding": "rotary", "sliding_window": 6, "line_stride": 4, "line_token_ids": [3, 7, 8]}
+    named = {
+        "window": {"sliding_window": 6},
+        "lines": {"sliding_window": 6, "line_stride": 4, "line_token_ids": [3, 7, 8], "window_counts": "positions"},
+        "wide lines": {"sliding_window": 30, "line_stride": 16, "line_token_ids": [3, 7], "window_counts": "positions"},
+    }
+    if (name := fields.get("position_embedding")) in named:
+        fields = named[name] | fields | {"position_embedding": "rotary"}
     special = {"pad_token_id": PAD, "bos_token_id": BOS, "eos_token_id": EOS}
     shape = {"vocab_size": VOCABULARY, "max_position_embeddings": 64, "initializer_range": 0.2}
     return ArithForCausalLM(ArithConfig.from_size("tiny", **{**special, **shape, **fields})).eval()
@@ -80,8 +83,8 @@ def test_a_token_sees_itself_and_the_window_before_it() -> None:
     assert [bool(place.any()) for place in x.grad[0]] == [False] * 5 + [True] * 3 + [False]
 
 
-@pytest.mark.parametrize("lines", [{}, {"line_stride": 30, "line_token_ids": [3]}])
-@pytest.mark.parametrize("window", [5, 64, 100])
+@pytest.mark.parametrize("lines", [{}, {"line_stride": 30, "line_token_ids": [3], "window_counts": "positions"}])
+@pytest.mark.parametrize("window", [32, 64, 100])
 def test_a_long_input_in_chunks_is_the_same(window, lines, monkeypatch) -> None:
     ids, mask = draw(2, 150), torch.ones(2, 150).long()
     mask[0, :90] = 0
@@ -123,10 +126,25 @@ def test_a_window_over_lines_counts_positions(attention) -> None:
 
 
 def test_a_window_over_lines_needs_a_mask() -> None:
-    model = make(position_embedding="lines")
-    model.config._attn_implementation_internal = "flash_attention_2"
+    config = make(position_embedding="lines").config
+    config._attn_implementation_internal = "flash_attention_2"
     with pytest.raises(ValueError, match="sdpa or eager"):
-        lines_arith.windowed(model.config, None, torch.arange(4)[None], 4)
+        lines_arith.require_mask(config)
+
+
+def test_a_window_of_tokens_sees_several_short_lines() -> None:
+    ids = torch.tensor([[3, 9, 7, 9, 9, 8, 9, 3, 7, 9, 9]])
+    positions, tokens = make(position_embedding="lines"), make(position_embedding="lines", window_counts="tokens")
+    assert not torch.allclose(positions(ids).logits[0, -1], tokens(ids).logits[0, -1], atol=1e-3)
+    assert tokens.config.window_counts == "tokens" == ArithConfig().window_counts
+
+
+def test_rotary_positions_of_the_call_alone_are_refused() -> None:
+    model, ids = make(position_embedding="lines"), draw(1, 9)
+    cache = model(ids[:, :8], use_cache=True).past_key_values
+    placed = lines_arith.line_positions(model.config, ids, torch.arange(9)[None])
+    with pytest.raises(ValueError, match="rotary_position_ids"):
+        model(ids[:, 8:], past_key_values=cache, rotary_position_ids=placed[:, 8:])
 
 
 def test_lines_are_no_stock_architecture_and_need_all_ids() -> None:
@@ -228,7 +246,9 @@ def test_floating_point_ops_are_those_of_the_matrices_and_of_attention() -> None
 def test_save_and_load_give_equal_logits(position_embedding, tmp_path) -> None:
     model, ids = make(position_embedding=position_embedding), draw(2, 20)
     model.save_pretrained(tmp_path)
-    assert {"modeling_arith.py", "configuration_arith.py"} <= {path.name for path in tmp_path.iterdir()}
+    assert {"modeling_arith.py", "configuration_arith.py", "lines_arith.py"} <= {
+        path.name for path in tmp_path.iterdir()
+    }
     assert torch.equal(ArithForCausalLM.from_pretrained(tmp_path)(ids).logits, model(ids).logits)
 
 
