@@ -27,11 +27,11 @@ rows = load_dataset("data/{name}", "{config}", split="{split}")
 ## Columns
 
 - `text`: a document to pretrain on. `source` says which: `trace` (a problem and its whole working, exactly the prompt
-  and completion of an sft row), `segment` (consecutive steps cut from a trace, with the line break in front, or one fact
-  as the last step of one), `excerpt` (such steps inside a longer line, which is no expression), `verdict` (a problem and
-  its first operation, or ERROR) or `drill` (one fact). `given`: that many characters at the beginning are there to be
-  read and carry no loss: the problem, the expression that a segment goes on from, the operands of a drill. `ends`: the
-  text reaches its final result, so that an end token belongs behind it.
+  and completion of an sft row), `segment` (consecutive steps cut from a trace, with the line break in front, or one
+  fact as the last step of one), `excerpt` (such steps inside a longer line, which is no expression), `verdict` (a
+  problem and its first operation, or ERROR) or `drill` (one fact). `given`: that many characters at the beginning are
+  there to be read and carry no loss: the problem, the expression that a segment goes on from, the operands of a drill.
+  `ends`: the text reaches its final result, so that an end token belongs behind it.
 - `prompt`, `completion`: the same trace in two; the prompt ends with the line break after the problem.
 - `problem`: the expression with the words in front; `expression`: without them; `solution`: the completion.
 - `answer`: the integer as text, or `ERROR` for a malformed problem.

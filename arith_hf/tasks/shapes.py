@@ -53,7 +53,7 @@ def shape(
             if nesting(broken) <= nesting(whole):
                 return broken
     if typed:
-        form = rng.choice([name for name, times in TYPED.items() for _ in range(times)])
+        (form,) = rng.choices(list(TYPED), list(TYPED.values()))
     if form:
         return FORMS[form](rng, max_depth)
     if sampler == "stratified":
@@ -184,7 +184,7 @@ def padded(rng: random.Random, max_depth: int) -> str:
     So neither tells a malformed problem from a good one. Not among TYPED: a model that sees them worked, and the spare
     ones left out of the first line, leaves out those of deeper problems too (LOG.md).
     """
-    often, stop = rng.choice((0.1, 0.3, 0.5)), rng.choice((STOP, STOP, STOP / 6))
+    often, stop = rng.choice((0.1, 0.3, 0.5, 0.65)), rng.choice((STOP, STOP, STOP / 6))
 
     def tree(most: int) -> str:
         text = "#"
@@ -214,7 +214,7 @@ def spread(rng: random.Random, count: int) -> str:
 
 
 FORMS = {form.__name__: form for form in (numbers, chains, signed, negatives, groups, padded, operators)}
-TYPED = {"numbers": 1, "chains": 1, "signed": 1, "negatives": 1, "groups": 3}  # groups are harder to learn
+TYPED = {"numbers": 1, "chains": 2, "signed": 1, "negatives": 1, "groups": 3}  # parentheses to be added are hard
 UNBALANCED = ("no closing", "no opening")
 TRIES = 8  # at losing so many of one kind, before fewer are lost
 LOST = (1, 1, 1, 2, 3, 5, 8)  # how many parentheses: to see that many are missing is the way to see that one is
