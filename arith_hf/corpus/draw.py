@@ -31,6 +31,8 @@ PADDED = 0.7  # share of verdicts on problems with spare parentheses
 WIDE = 0.2  # share of verdicts on those of large numbers, also with spare parentheses
 UNBALANCED = 0.6  # share of malformed problems in training that lack parentheses: the one corruption to be counted
 
+WORTH = 1000  # rows for which a worker is worth its start
+
 Row = dict[str, Any]
 
 
@@ -268,16 +270,21 @@ def files(recipe: CorpusArguments) -> Iterator[tuple[str, Iterator[Row]]]:
 
 
 def drawn_training(part: str, split: str, count: int, recipe: CorpusArguments) -> Iterator[Row]:
-    """Rows of one file, drawn by `num_proc` workers; in memory, since a cache might hold the rows of older code."""
-    rows = Dataset.from_dict({"index": range(count)}).map(
-        draw_batch,
+    return mapped(draw_batch, f"Drawing {part}/{split}", range(count), recipe, part=part, split=split)
+
+
+def mapped(draw: Callable, what: str, indices: range, recipe: CorpusArguments, **options: Any) -> Iterator[Row]:
+    """Rows of these indices, drawn by `num_proc` workers; in memory, since a cache might hold the rows of older code."""
+    workers = min(recipe.num_proc, len(indices) // WORTH)
+    rows = Dataset.from_dict({"index": indices}).map(
+        draw,
         batched=True,
         remove_columns=["index"],
-        fn_kwargs={"part": part, "split": split, "recipe": recipe},
-        num_proc=min(recipe.num_proc, count) if recipe.num_proc > 1 else None,
+        fn_kwargs={"recipe": recipe, **options},
+        num_proc=workers if workers > 1 else None,
         keep_in_memory=True,
         load_from_cache_file=False,
-        desc=f"Drawing {part}/{split}",
+        desc=what,
     )
     for batch in rows.iter(1000):
         yield from (dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True))

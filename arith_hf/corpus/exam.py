@@ -7,11 +7,9 @@ problem is in a set only if its split says so.
 import random
 from collections.abc import Iterator
 
-from datasets.utils import tqdm
-
 from arith_hf import tasks
 from arith_hf.corpus.arguments import CorpusArguments
-from arith_hf.corpus.draw import Row, describe, pose
+from arith_hf.corpus.draw import Row, describe, mapped, pose
 
 COPIES = 100  # draws per distinct problem asked for, before a set is taken to be impossible
 COLUMNS = ("problem", "expression", "answer", "task", "level", "steps", "kind")
@@ -45,24 +43,30 @@ def sets(recipe: CorpusArguments) -> list[tuple[str, Row, int]]:
 
 def drawn(name: str, knobs: Row, count: int, recipe: CorpusArguments) -> list[Row]:
     """Rows of a test set, distinct but for those of the plain sampler."""
-    normalise, split = tasks.get(recipe.task).normalise, "validation" if name.startswith("heldout/") else "test"
+    normalise = tasks.get(recipe.task).normalise
     rows: list[Row] = []
     seen: set[str] = set()
-    progress = tqdm(total=count, desc=f"Drawing {name}", unit=" problems")
-    for index in range(COPIES * count):
-        if len(rows) == count:
-            break
-        expression = pose(random.Random(f"{recipe.task}/{name}/{index}"), split, recipe, **knobs)
-        normal = normalise(expression)
-        if name == "test/seed" or normal not in seen:
-            seen.add(normal)
-            row = describe(expression, split, recipe)
-            rows.append({column: row[column] for column in COLUMNS})
-            progress.update()
-    progress.close()
+    tried = 0
+    while len(rows) < count and tried < COPIES * count:
+        missing = count - len(rows)
+        candidates = mapped(draw_batch, f"Drawing {name}", range(tried, tried + missing), recipe, name=name, knobs=knobs)
+        tried += missing
+        for row in candidates:
+            normal = normalise(row["expression"])
+            if name == "test/seed" or normal not in seen:
+                seen.add(normal)
+                rows.append(row)
     if len(rows) < count:
         raise ValueError(
             f"{name}: need {count} distinct problems, found {len(rows)} in {COPIES * count} draws: "
             "ask for fewer, or widen the depths or the numbers"
         )
     return rows
+
+
+def draw_batch(batch: Row, name: str, knobs: Row, recipe: CorpusArguments) -> Row:
+    """Columns of the candidates with these indices."""
+    split = "validation" if name.startswith("heldout/") else "test"
+    posed = (pose(random.Random(f"{recipe.task}/{name}/{index}"), split, recipe, **knobs) for index in batch["index"])
+    rows = [describe(expression, split, recipe) for expression in posed]
+    return {column: [row[column] for row in rows] for column in COLUMNS}

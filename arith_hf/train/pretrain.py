@@ -140,6 +140,7 @@ def pack(
         remove_columns=packed.column_names,
         fn_kwargs={"max_length": max_length, "pad_token_id": model_tokenizer.pad_token_id, "weights": scaled},
         features=Features(columns),
+        num_proc=num_proc,
         desc="Laying out",
     ).with_format("torch")
 
