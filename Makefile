@@ -1,7 +1,7 @@
 # The graph of the stages. `make pipeline` makes what is missing or older than what it is made from, and nothing else.
 #
 #   make pipeline [MODEL=expression] [HARDWARE=cpu] [JOBS=2]     every stage, then the results table
-#   make corpus|tokenizer|pretrain|sft|lora|grpo MODEL=...   that stage and what it needs
+#   make corpus|tokenizer|pretrain|gumbel|sft|lora|grpo MODEL=...   that stage and what it needs
 #   make sft ARGS='--learning_rate 1e-4'                 with keys that override the recipe's
 #   make speedrun [SEEDS=3] [ARGS='--note "what changed"']     core-seconds to 90, 99 and 99.9 %, and a row for the board
 #   make ablations [SEEDS=3] [ARGS='--seconds 120']     what each part of the recipe is worth, at equal core-seconds
@@ -16,7 +16,7 @@ BIN := .venv/bin
 R := recipes/$(MODEL)
 D := data/$(MODEL)
 C := checkpoints/$(MODEL)
-STAGES := pretrain sft lora grpo
+STAGES := pretrain gumbel sft lora grpo
 LAUNCH := $(BIN)/accelerate launch --quiet --config_file recipes/accelerate/$(HARDWARE).yaml -m arith_hf
 SETUP := .venv/.installed
 
@@ -58,6 +58,9 @@ $(C)/tokenizer/metrics.json: $(R)/tokenizer.yaml $(D)/manifest.json | $(SETUP)
 
 $(C)/pretrain/metrics.json: $(R)/pretrain.yaml $(C)/tokenizer/metrics.json
 	$(LAUNCH) pretrain --config $< $(ARGS)
+
+$(C)/gumbel/metrics.json: $(R)/gumbel.yaml $(C)/pretrain/metrics.json
+	$(LAUNCH) gumbel --config $< $(ARGS)
 
 $(C)/sft/metrics.json: $(R)/sft.yaml $(C)/pretrain/metrics.json
 	$(LAUNCH) sft --config $< $(ARGS)

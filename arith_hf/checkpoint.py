@@ -21,7 +21,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 from transformers.utils.logging import disable_progress_bar
 
 import arith_hf.model  # noqa: F401  (makes the Auto classes know `model_type: arith`)
-from arith_hf import __version__, files, tokenizer
+from arith_hf import __version__, files, notation, tokenizer
 
 ADAPTER = "adapter_config.json"
 
@@ -79,6 +79,13 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
         raise ValueError(f"{path}: cannot read the tokenizer ({one_line(error)}): {remedy(path)}") from error
     check_fingerprint(found, recorded_fingerprint(path), path, remedy(path))
     return found
+
+
+def form_of(path: str | Path) -> notation.Form:
+    """The written form of a checkpoint's problems, known before anything is loaded; that of expressions by default."""
+    config = Path(path) / "tokenizer_config.json"
+    said = files.read_json(config).get(tokenizer.TASK) if config.is_file() else None
+    return notation.of(said or "expression")
 
 
 def load_model(path: Path, **options: Any) -> Any:

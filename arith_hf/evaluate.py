@@ -21,8 +21,9 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from transformers.utils.logging import disable_progress_bar
 
-from arith_hf import checkpoint, files, notation, recipe, scoring, solver, tasks, tokenizer
+from arith_hf import checkpoint, files, recipe, scoring, solver, tasks, tokenizer
 
+LEAST_ROOM = 256  # tokens that any problem may be answered with
 SPARE = 1.25  # a right answer may be longer than ours; a runaway costs this much more than ours
 Row = dict[str, Any]
 
@@ -37,17 +38,25 @@ class Protocol:
     aside: str | None = None
 
 
-SETS = tasks.get("expression").HARDER
+SETS = {name: what for task in tasks.TASKS.values() for name, (what, _) in task.HARDER.items()}
 HARDER = list(SETS)
 TOGETHER = {"harder": HARDER, "validation-harder": [f"validation-{name}" for name in SETS]}  # names for several
 PROTOCOLS = {
-    "validation": Protocol("as nontrivial, to choose by", "heldout/validation.jsonl", aside="heldout/invalid.jsonl"),
+    "validation": Protocol(
+        "as nontrivial or test, to choose by", "heldout/validation.jsonl", aside="heldout/invalid.jsonl"
+    ),
     "nontrivial": Protocol("no repeats, some operator, greedy", "test/nontrivial.jsonl", aside="test/invalid.jsonl"),
     "seed": Protocol("the seed document's sampler, repeats and bare numbers too, T 0.8", "test/seed.jsonl", 0.8),
-    **{name: Protocol(f"{what}, greedy", f"harder/{name}.jsonl") for name, (what, _) in SETS.items()},
+    "test": Protocol("no repeats, greedy", "test/test.jsonl"),
+    **{
+        name: Protocol(f"{what}, greedy", f"whole/{name}.jsonl")
+        for task in tasks.TASKS.values()
+        for name, what in task.WHOLE.items()
+    },
+    **{name: Protocol(f"{what}, greedy", f"harder/{name}.jsonl") for name, what in SETS.items()},
     **{
         f"validation-{name}": Protocol(f"{what}, greedy, to choose by", f"heldout/{name}.jsonl")
-        for name, (what, _) in SETS.items()
+        for name, what in SETS.items()
     },
 }
 NAMES = [*PROTOCOLS, *TOGETHER]
@@ -132,7 +141,7 @@ def main(argv: list[str]) -> None:
         samples[name] = [{"protocol": name, **row} for row in judged]
         blocks[name] = {
             "protocol": protocol.what,
-            "files": {one: files.sha256(data / one) for one in (protocol.file, protocol.aside) if one},
+            "files": {one: files.sha256(data / one) for one in sorted({row["file"] for row in problems[name]})},
             **scoring.score(judged, protocol.file, cut=circumstances["stop_at_fault"]),
             **circumstances,
         }
@@ -191,9 +200,11 @@ def read_problems(data: Path, protocol: Protocol, num_samples: int | None) -> li
     """The rows of a protocol's files, each marked with its file; ValueError where there are none to answer."""
     if not (data / "manifest.json").is_file():
         raise FileNotFoundError(f"no finished corpus at {data}: run make corpus MODEL={data.name}")
-    rows = []
+    rows, drawn = [], files.read_json(data / "manifest.json").get("files", {})
     for name in filter(None, (protocol.file, protocol.aside)):
         path = data / name
+        if name == protocol.aside and name not in drawn and not path.is_file():
+            continue  # a task without malformed problems
         if not path.is_file():
             raise FileNotFoundError(f"no test set at {path}: run make corpus MODEL={data.name}")
         found = [{"file": name, **row} for row in files.read_jsonl(path)]
@@ -230,10 +241,11 @@ def answer(
 ) -> tuple[list[solver.Completion], Row]:
     """What the model wrote to each row, and the facts of the run; each process answers its share."""
     started, protocol = time.monotonic(), PROTOCOLS[name]
-    prompts = [notation.prompt(row["problem"]) for row in rows]
-    workings = [notation.completion(scoring.work(row)) for row in rows]
+    forms = [scoring.form_of(row) for row in rows]
+    prompts = [form.prompt(row["problem"]) for form, row in zip(forms, rows, strict=True)]
+    workings = [form.completion(scoring.work(row)) for form, row in zip(forms, rows, strict=True)]
     needed = [len(ids) + 1 for ids in model_tokenizer(workings, add_special_tokens=False)["input_ids"]]
-    caps = [own.max_new_tokens or max(solver.LEAST_ROOM, round(need * SPARE) + 1) for need in needed]
+    caps = [own.max_new_tokens or max(LEAST_ROOM, round(need * SPARE) + 1) for need in needed]
     drafted = own.drafts and protocol.temperature == 0
     stopped = {one for names in own.stop_at_fault for one in TOGETHER.get(names, [names])}
     cut = drafted and name in stopped

@@ -116,7 +116,7 @@ def describe(path: Path, repo_id: str, found: dict[str, Row]) -> str:
     sections = [
         f"It solves arithmetic expressions step by step{f', with {size:,} parameters' if size else ''}.",
         "## Measured\n\n" + measured(report),
-        "## Use\n\n" + usage(repo_id, is_adapter=checkpoint.is_adapter(path)),
+        "## Use\n\n" + usage(repo_id, checkpoint.is_adapter(path), checkpoint.form_of(path)),
         "## Made by\n\n" + "\n".join(f"- {key}: `{value}`" for key, value in facts.items() if value),
         f"## Recipe\n\n```yaml\n{recipe.read_text(encoding='utf-8').strip()}\n```" if recipe.is_file() else "",
     ]
@@ -138,7 +138,7 @@ def measured(report: Row) -> str:
     return "\n".join([*rows, "", *what, "", f"Command: `{report['command']}`, seed {report['seed']}."])
 
 
-def usage(repo_id: str, is_adapter: bool) -> str:
+def usage(repo_id: str, is_adapter: bool, form: notation.Form) -> str:
     if is_adapter:
         return (
             f"A LoRA adapter: `arith-hf pull {repo_id} --output_dir DIR`, then `arith-hf merge --checkpoint DIR ...`."
@@ -148,11 +148,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 tokenizer = AutoTokenizer.from_pretrained("{repo_id}", trust_remote_code=True)
 model = AutoModelForCausalLM.from_pretrained("{repo_id}", trust_remote_code=True)
-prompt = tokenizer({notation.ask("5 + (10 - 3)")!r}, return_tensors="pt")
+prompt = tokenizer({form.ask(form.EXAMPLE)!r}, return_tensors="pt")
 print(tokenizer.decode(model.generate(**prompt, max_new_tokens=256)[0], skip_special_tokens=True))
 ```
 
-Or `arith-hf pull {repo_id} --output_dir DIR` and `arith-hf solve --checkpoint DIR "5 + (10 - 3)"`."""
+Or `arith-hf pull {repo_id} --output_dir DIR` and `arith-hf solve --checkpoint DIR "{form.EXAMPLE}"`."""
 
 
 # Fetching

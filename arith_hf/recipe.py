@@ -15,7 +15,8 @@ from typing import Any, NoReturn
 
 import yaml
 
-PARENTS = {"sft": "pretrain", "grpo": "sft"}  # verb -> the stage it starts from, where the recipe names none
+# verb -> the stage it starts from, where the recipe names none
+PARENTS = {"gumbel": "pretrain", "sft": "pretrain", "grpo": "sft"}
 
 
 class StrictLoader(yaml.SafeLoader):
@@ -48,6 +49,18 @@ def read(classes: Sequence[type], argv: Sequence[str], verb: str) -> tuple[Any, 
     parser.reject_unknown(arguments)
     namespace, _ = parser.parse_known_args(tokens + arguments)
     return tuple(build(cls, namespace, config) for cls in classes)
+
+
+def peek(argv: Sequence[str], key: str) -> str | None:
+    """What the command line or the file says of one key, before the keys are known; None: nothing."""
+    arguments = list(argv)
+    said = load(config_path(arguments)).get(key)
+    for index, token in enumerate(arguments):
+        if token == f"--{key}" and index + 1 < len(arguments):
+            said = arguments[index + 1]
+        elif token.startswith(f"--{key}="):
+            said = token.partition("=")[2]
+    return None if said is None else str(said)
 
 
 def explicit(instances: Sequence[Any], argv: Sequence[str], verb: str) -> dict[str, Any]:

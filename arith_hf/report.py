@@ -13,8 +13,8 @@ from typing import Any, NoReturn
 
 from arith_hf import files, tasks
 
-HARDER = [f"{of}{name}" for of in ("", "validation-") for name in tasks.get("expression").HARDER]
-STAGES = ("pretrain", "sft", "lora", "grpo")  # in the order in which they are made
+HARDER = [f"{of}{name}" for of in ("", "validation-") for task in tasks.TASKS.values() for name in task.HARDER]
+STAGES = ("pretrain", "gumbel", "sft", "lora", "grpo")  # in the order in which they are made
 
 
 class Arguments(argparse.ArgumentParser):

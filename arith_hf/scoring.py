@@ -1,16 +1,17 @@
 """What completions are worth: each is judged once, step by step; the judgements are counted by difficulty.
 
 May not know the model, nor which test set a row comes from. The counting is the metric's; what is right is asked of
-rewards.py and of the task.
+the task.
 """
 
 from collections.abc import Callable, Iterable
+from operator import eq
 from pathlib import Path
 from typing import Any
 
 import evaluate
 
-from arith_hf import notation, rewards, tasks
+from arith_hf import notation, tasks
 from arith_hf.solver import Completion
 from arith_hf.tasks.base import Working
 
@@ -21,13 +22,17 @@ Row = dict[str, Any]
 # Judging
 
 
+def form_of(row: Row) -> notation.Form:
+    return notation.of(row.get("task", "expression"))
+
+
 def work(row: Row) -> Working:
     """The right working of a row's problem."""
     return tasks.get(row.get("task", "expression")).work(expression(row))
 
 
 def expression(row: Row) -> str:
-    return row.get("expression") or row["problem"].removeprefix(notation.HEAD)
+    return row.get("expression") or form_of(row).posed(form_of(row).prompt(row["problem"]))
 
 
 def judge(row: Row, done: Completion, facts: set[str] | None = None) -> Row:
@@ -36,8 +41,9 @@ def judge(row: Row, done: Completion, facts: set[str] | None = None) -> Row:
     `fault` is the first wrong step, counted from 0, and why; `unseen` counts the single facts of the right working that
     are not among `facts`, those trained on.
     """
-    right = bool(rewards.exact_answer([done.text if done.finished else ""], [row["answer"]])[0])
-    steps = notation.read_steps(done.text)
+    form, due = form_of(row), work(row)
+    right = done.answer is not None and str(done.answer) == row["answer"]
+    steps = form.read_steps(done.text)
     fault = tasks.get(row.get("task", "expression")).judge(expression(row), steps, done.answer)
     return {
         **row,
@@ -48,7 +54,9 @@ def judge(row: Row, done: Completion, facts: set[str] | None = None) -> Row:
         "fault": None if fault is None else {"index": fault.index, "reason": fault.reason},
         "finished": done.finished,
         "num_tokens": done.num_tokens,
-        **({} if facts is None else {"unseen": len(set(notation.facts(notation.completion(work(row)))) - facts)}),
+        **({} if steps is None else {"steps_done": sum(map(eq, steps, due.steps))}),
+        **({} if done.agreed is None else {"agreed": round(done.agreed, 4)}),
+        **({} if facts is None else {"unseen": len(set(form.facts(form.completion(due))) - facts)}),
     }
 
 
@@ -57,6 +65,9 @@ def judge(row: Row, done: Completion, facts: set[str] | None = None) -> Row:
 
 def score(samples: list[Row], headline: str, cut: bool = False) -> Row:
     """The numbers of the rows of the file `headline`: overall, by level, by steps, by unseen facts; of all, by kind.
+
+    `token_accuracy`: share of the right completion's tokens, each behind the right ones before it, that the model would
+    write, mean over problems; `step_accuracy`: share of the steps (of a sum: the columns) that it wrote right itself.
 
     Of completions that were `cut` off at their fault nobody knows whether they would have said ERROR.
     """
@@ -68,6 +79,7 @@ def score(samples: list[Row], headline: str, cut: bool = False) -> Row:
         found = metric.compute(
             predictions=[row["completion"] for row in some],
             references=[row["answer"] for row in some],
+            task=[row.get("task", "expression") for row in some],
             **{column: [row[column] for row in some] for column in columns},
         )
         return found | {"called_error": None} if cut else found
@@ -76,10 +88,24 @@ def score(samples: list[Row], headline: str, cut: bool = False) -> Row:
         "by_level": group(rows, lambda row: row.get("level"), measure),
         "by_steps": group(rows, lambda row: row.get("steps"), measure),
         "by_kind": group(samples, lambda row: row.get("kind"), measure),
+        **{
+            f"by_{trait}": group(rows, lambda row, trait=trait: row.get(trait), measure)
+            for trait in tasks.get(rows[0].get("task", "expression")).TRAITS
+        },
     }
     if any("unseen" in row for row in rows):
         groups["by_unseen"] = group(rows, lambda row: "some" if row["unseen"] else "none", measure)
-    return measure(rows) | groups
+    forced = [row["agreed"] for row in rows if "agreed" in row]
+    stepped = [row for row in rows if "steps_done" in row and row.get("steps")]
+    accuracies = {
+        "token_accuracy": round(sum(forced) / len(forced), 5) if forced else None,
+        "step_accuracy": share(sum(row["steps_done"] for row in stepped), sum(row["steps"] for row in stepped)),
+    }
+    return measure(rows) | accuracies | groups
+
+
+def share(part: int, whole: int) -> float | None:
+    return round(part / whole, 5) if whole else None
 
 
 def group(rows: Iterable[Row], key: Callable[[Row], Any], measure: Callable[[list[Row]], Row]) -> dict[str, Row]:
@@ -98,8 +124,12 @@ def summarize(report: Row) -> str:
     lines = [f"{report['checkpoint']}, {report['parameters']} parameters", ""]
     for name, block in report["protocols"].items():
         lines += [f"{name}: {block['protocol']}", table_row("all", block)]
-        for key in ("by_level", "by_steps", "by_kind", "by_unseen"):
+        for key in sorted(key for key in block if key.startswith("by_")):
             lines += [table_row(f"{key[3:]} {value}", part) for value, part in block.get(key, {}).items()]
+        parts = {"tokens under teacher forcing": "token_accuracy", "steps": "step_accuracy"}
+        told = [f"{what} {block[key]:.3%}" for what, key in parts.items() if block.get(key) is not None]
+        if told:
+            lines.append(f"  right one by one: {', '.join(told)}")
         if block["called_error"] is not None:
             lines.append(f"  valid problems answered ERROR: {block['called_error']:.2%}")
         if block["stop_at_fault"]:

@@ -1,6 +1,6 @@
 """The verb `solve`: a conversation with a checkpoint, the expressions given to it, or a file of them.
 
-May not know how an answer is generated (solver.py) or written (notation.py).
+May not know how an answer is generated (solver.py) or written (notation/).
 
     arith-hf solve --checkpoint DIR
     arith-hf solve --checkpoint DIR "5 + (10 - 3)"
@@ -18,8 +18,9 @@ from typing import Any
 from tqdm.auto import tqdm
 from transformers.utils.logging import disable_progress_bar
 
-from arith_hf import files, notation
+from arith_hf import checkpoint, files
 from arith_hf.checkpoint import Arguments
+from arith_hf.notation import Form
 from arith_hf.solver import Solver, to_seed
 
 GIVEN = "given_"  # put before a field of the input whose name the output needs
@@ -36,9 +37,10 @@ def main(argv: list[str]) -> int:
         solve_file(solver, Path(given.input), Path(given.output), batch_size=given.batch_size, **options)
     elif given.expressions:
         for row in solver.solve(given.expressions, batch_size=given.batch_size, **options):
-            print(f"Expression: {row['problem']}\n\n{block(row)}\n")
+            print(f"Expression: {row['problem']}\n\n{block(row, solver.form)}\n")
+            show_tokens(solver, row, given.top_tokens)
     else:
-        converse(solver, options)
+        converse(solver, options, given.top_tokens)
     return 0
 
 
@@ -54,14 +56,18 @@ def parse(argv: list[str]) -> Any:
     parser.add_argument("--max_new_tokens", type=int, help="cap on a completion (default: room for any right one)")
     parser.add_argument("--temperature", type=float, default=0.0, help="0 is greedy (default), else sampled")
     parser.add_argument("--seed", type=int, default=0, help="seed of the sampling (default 0)")
+    parser.add_argument("--top_tokens", type=int, default=0, help="show so many likely tokens at each step (default 0)")
     given = parser.parse_intermixed_args(protect(argv))
     given.expressions = [expression.strip() for expression in given.expressions]
+    form = checkpoint.form_of(given.checkpoint)
     for expression in given.expressions:
-        notation.ask(expression)  # a character that it does not know is an error now, not after loading
+        form.ask(expression)  # a character that it does not know is an error now, not after loading
     if bool(given.input) != bool(given.output) or (given.input and given.expressions):
         raise ValueError("need --input and --output together and no expressions beside them, or neither")
     if given.batch_size < 1 or given.temperature < 0 or (given.max_new_tokens is not None and given.max_new_tokens < 1):
         raise ValueError("need --batch_size >= 1, --max_new_tokens >= 1 and --temperature >= 0")
+    if given.top_tokens < 0 or (given.top_tokens and given.input):
+        raise ValueError("need --top_tokens >= 0, and none with --input")
     if given.input:
         check_files(Path(given.input), Path(given.output), given.overwrite)
     return given
@@ -84,9 +90,9 @@ def check_files(source: Path, target: Path, overwrite: bool) -> None:
 # A conversation
 
 
-def block(row: dict[str, Any]) -> str:
+def block(row: dict[str, Any], form: Form) -> str:
     """A solved problem as it is shown to a person."""
-    working = row["completion"].partition(notation.END_THINK)[0].strip().removeprefix(notation.THINK).strip()
+    working = form.shown(row["completion"])
     result = row["answer"]
     if result is None and not row["finished"]:
         result = "none (cut off before the end; --max_new_tokens allows more)"
@@ -97,12 +103,20 @@ def block(row: dict[str, Any]) -> str:
     return f"{rule}\nSOLUTION:\n{rule}\n\nReasoning Steps:\n{steps}\n\nFinal Result: {result}\n{rule}"
 
 
-def converse(solver: Solver, options: dict[str, Any]) -> None:
+def show_tokens(solver: Solver, row: dict[str, Any], count: int) -> None:
+    """What the model gave a chance at each token of a completion: a line a token, the likeliest first."""
+    for written, choices in solver.next_tokens(row["problem"], row["completion"], count) if count else ():
+        print(f"  {written!r:<24}" + "  ".join(f"{text!r} {share:.1%}" for text, share in choices))
+
+
+def converse(solver: Solver, options: dict[str, Any], top_tokens: int = 0) -> None:
     """Ask, answer, repeat, until `exit`, `quit`, `q`, Ctrl+C or the end of the input."""
     try:
         while (typed := input("Enter expression: ").strip()).lower() not in ("exit", "quit", "q"):
             try:
-                print(f"\n{block(solver.solve(typed, **options)[0])}\n")
+                (row,) = solver.solve(typed, **options)
+                print(f"\n{block(row, solver.form)}\n")
+                show_tokens(solver, row, top_tokens)
             except ValueError as error:
                 print(f"{error}\n")
     except (KeyboardInterrupt, EOFError):

@@ -1,6 +1,7 @@
 """The one inference core: prompts in, completions out, in batches; and the solver that answers what people type.
 
-May not know how a model was trained or how it is scored; what is typed and what is read back goes through notation.py.
+May not know how a model was trained or how it is scored; what is typed and what is read back goes through the form that
+the tokenizer names.
 From Python: `Solver.from_pretrained(DIR).solve("5 + (10 - 3)")`. The verb is in solve.py.
 """
 
@@ -17,10 +18,9 @@ from tqdm.auto import tqdm
 from transformers import GenerationConfig
 
 from arith_hf import checkpoint, notation
+from arith_hf import tokenizer as tokenizers
 from arith_hf.tasks.base import Answer
 
-STEP_ROOM = 64  # tokens: more than the fixed words and three numbers of one step take, even character by character
-LEAST_ROOM = 256  # tokens that any prompt may be answered with
 CACHED = {"cpu": 16_384, "cuda": 1 << 20}  # tokens of a batch with its caps; a cache is copied at every token, which
 # costs a CPU more than a small batch: workings of depth 5 take 1.3 times as long with 65 536, 2.2 times with 262 144
 VERIFIED = 8192  # tokens of a batch of drafts, whose logits are all held at once; on a CPU half or twice is no quicker
@@ -32,16 +32,18 @@ LONGEST = 4000  # characters of one expression; beyond it a working would take m
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What a model wrote: `num_tokens` counts the end token, `finished` says that it was written."""
+    """What a model wrote: `num_tokens` counts the end token, `finished` says that it was written.
+
+    `answer` is read from the text; None if there is none, or if the text was cut off. Of greedy decoding from a draft,
+    `agreed` is the share of the draft's tokens, each behind those before it, that the model would have written
+    (token accuracy under teacher forcing).
+    """
 
     text: str
     num_tokens: int
     finished: bool
-
-    @property
-    def answer(self) -> Answer | None:
-        """The answer read from the text; None if there is none, or if the text was cut off."""
-        return notation.read_answer(self.text) if self.finished else None
+    answer: Answer | None = None
+    agreed: float | None = None
 
 
 def generate(
@@ -85,6 +87,7 @@ def generate(
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else ends[0]
     caps = caps if limit is None else [min(cap, limit - len(row)) for row, cap in zip(rows, caps, strict=True)]
     written: list[list[int]] = [[] for _ in rows]
+    agreed: list[float | None] = [None for _ in rows]
 
     def unfinished(index: int) -> bool:
         return len(written[index]) < caps[index] and not set(written[index]) & set(ends)
@@ -96,7 +99,9 @@ def generate(
         if drafts:
             guesses = [[*ids, ends[0]] for ids in tokenizer(list(drafts), add_special_tokens=False)["input_ids"]]
             guesses = [guess[: max(cap, 0)] for guess, cap in zip(guesses, caps, strict=True)]
-            written = accepted(model, rows, guesses, show=progress is True)
+            matches = agreements(model, rows, guesses, show=progress is True)
+            written = [guess[: [*same, False].index(False)] for guess, same in zip(guesses, matches, strict=True)]
+            agreed = [sum(same) / len(same) if same else None for same in matches]
         left = [index for index in range(len(rows)) if unfinished(index)] if go_on else []
         bar.update(len(rows) - len(left))
         begun = [rows[index] + written[index] for index in left]
@@ -109,7 +114,7 @@ def generate(
             bar.update(len(chosen))
     if bar is not progress:
         bar.close()
-    return [read(tokenizer, ids, ends) for ids in written]
+    return [read(tokenizer, ids, ends, share) for ids, share in zip(written, agreed, strict=True)]
 
 
 def batches(
@@ -138,12 +143,12 @@ def batches(
 
 
 @torch.no_grad()
-def accepted(model: Any, rows: list[list[int]], guesses: list[list[int]], *, show: bool = False) -> list[list[int]]:
-    """The beginning of each guess that greedy decoding would have written, from one forward pass.
+def agreements(model: Any, rows: list[list[int]], guesses: list[list[int]], *, show: bool = False) -> list[list[bool]]:
+    """Of each token of a guess, whether greedy decoding would write it behind those before it, from one forward pass.
 
     Padding stands on the right, where no causal model looks, so it needs no mask.
     """
-    kept: list[list[int]] = [[] for _ in rows]
+    found: list[list[bool]] = [[] for _ in rows]
     guessed = [index for index, guess in enumerate(guesses) if guess]
     whole = [rows[index] + guesses[index] for index in guessed]
     read_in = list(batches(whole, [0] * len(whole), len(whole), VERIFIED))
@@ -154,8 +159,8 @@ def accepted(model: Any, rows: list[list[int]], guesses: list[list[int]], *, sho
         agrees = logits.argmax(-1) == ids[:, 1:]
         for index, same in zip((guessed[place] for place in chosen), agrees.tolist(), strict=True):
             begin, count = len(rows[index]) - 1, len(guesses[index])
-            kept[index] = guesses[index][: [*same[begin : begin + count], False].index(False)]
-    return kept
+            found[index] = same[begin : begin + count]
+    return found
 
 
 def complete(
@@ -172,11 +177,12 @@ def complete(
     return [ids[:cap] for ids, cap in zip(written[:, width:].tolist(), caps, strict=True)]
 
 
-def read(tokenizer: Any, ids: list[int], ends: list[int]) -> Completion:
+def read(tokenizer: Any, ids: list[int], ends: list[int], agreed: float | None = None) -> Completion:
     """The completion in `ids`, up to and without the first end token; what follows it is padding."""
     stop = next((place for place, token in enumerate(ids) if token in ends), None)
     text = tokenizer.decode(ids[:stop], skip_special_tokens=True, clean_up_tokenization_spaces=False)
-    return Completion(text, len(ids) if stop is None else stop + 1, stop is not None)
+    answer = None if stop is None else tokenizers.form_of(tokenizer).read_answer(text)
+    return Completion(text, len(ids) if stop is None else stop + 1, stop is not None, answer, agreed)
 
 
 def end_tokens(model: Any, tokenizer: Any) -> list[int]:
@@ -243,6 +249,11 @@ class Solver:
     model: Any
     tokenizer: Any
 
+    @property
+    def form(self) -> notation.Form:
+        """How the problems of this model are written."""
+        return tokenizers.form_of(self.tokenizer)
+
     @classmethod
     def from_pretrained(cls, path: str | Path) -> "Solver":
         """The checkpoint at `path` (full, adapter or merged) on the device that accelerate gives."""
@@ -261,7 +272,7 @@ class Solver:
     ) -> list[dict[str, Any]]:
         """A dict with `problem`, `completion`, `answer` (integer, "ERROR" or None) and `finished` for each problem.
 
-        A problem is an expression, with or without `Evaluate:`. ValueError names a character that no problem can have.
+        A problem is what a person types, such as `5 + (10 - 3)`. ValueError names a character that none can have.
         """
         asked = [problems] if isinstance(problems, str) else list(problems)
         prompts = [self.prompt(problem) for problem in asked]
@@ -270,7 +281,7 @@ class Solver:
             self.tokenizer,
             prompts,
             batch_size=batch_size,
-            max_new_tokens=max_new_tokens or [room(prompt) for prompt in prompts],
+            max_new_tokens=max_new_tokens or [self.form.room(prompt) for prompt in prompts],
             temperature=temperature,
             seed=seed,
             progress=progress,
@@ -280,19 +291,30 @@ class Solver:
             for problem, done in zip(asked, completions, strict=True)
         ]
 
+    @torch.no_grad()
+    def next_tokens(self, problem: str, completion: str, count: int) -> list[tuple[str, list[tuple[str, float]]]]:
+        """Each token of a completion, its end included, and the `count` likeliest tokens there with their chances."""
+        begun = self.tokenizer(self.prompt(problem))["input_ids"]
+        written = [*self.tokenizer(completion, add_special_tokens=False)["input_ids"], self.tokenizer.eos_token_id]
+        ids = torch.tensor([begun + written], device=self.model.device)
+        logits = self.model(input_ids=ids[:, :-1], use_cache=False).logits[0, len(begun) - 1 :]  # (T, V)
+        shares, tokens = logits.float().softmax(-1).topk(min(count, logits.shape[-1]))
+        return [
+            (
+                self.tokenizer.decode([one]),
+                [(self.tokenizer.decode([at]), share) for at, share in zip(*pair, strict=True)],
+            )
+            for one, pair in zip(written, zip(tokens.tolist(), shares.tolist(), strict=True), strict=True)
+        ]
+
     def prompt(self, problem: str) -> str:
         """The prompt of what was typed; ValueError says why it cannot be asked."""
         if not problem.strip():
-            raise ValueError("need an expression such as 5 + (10 - 3), got nothing")
+            raise ValueError(f"need a problem such as {self.form.EXAMPLE}, got nothing")
         if len(problem) > LONGEST:
-            raise ValueError(f"need an expression of at most {LONGEST} characters, got {len(problem)}")
-        prompt = notation.ask(problem)
+            raise ValueError(f"need a problem of at most {LONGEST} characters, got {len(problem)}")
+        prompt = self.form.ask(problem)
         limit, tokens = hard_limit(self.model.config), len(self.tokenizer(prompt)["input_ids"])
         if limit is not None and tokens >= limit:
-            raise ValueError(f"need an expression of fewer than {limit} tokens for this model, got {tokens}")
+            raise ValueError(f"need a problem of fewer than {limit} tokens for this model, got {tokens}")
         return prompt
-
-
-def room(prompt: str) -> int:
-    """New tokens that any right working of `prompt` fits in: a step per operator, each rewriting the line at most."""
-    return max(LEAST_ROOM, sum(map(prompt.count, "+-")) * (len(prompt) + STEP_ROOM))

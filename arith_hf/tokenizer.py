@@ -34,9 +34,11 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from arith_hf import files, notation, recipe
 
-SPECIALS = dict(pad_token=notation.PAD, unk_token=notation.UNK, bos_token=notation.BOS, eos_token=notation.EOS)
+SPECIALS = ("pad_token", "unk_token", "bos_token", "eos_token")
 TAGS = (notation.THINK, notation.END_THINK)
-ALPHABET = "0123456789+-() \n"  # what an expression, and the end of a prompt, are written in
+TASK = (
+    "task"  # in tokenizer_config.json: the name of the form that its texts are written in, which travels with a model
+)
 PRIVATE = 0xE000  # from here on Unicode names no character
 MOST_PLACES = 9
 SAMPLE = 1000  # rows of each file that are proven to come back; a second of work
@@ -71,16 +73,21 @@ def train(
     vocab_size: int = 1000,
     model_max_length: int | None = None,
     places: int = 1,
+    task: str = "expression",
 ) -> PreTrainedTokenizerFast:
     """A tokenizer of the kind `digits`, `char` or `bpe`; only the last reads `texts` and minds `vocab_size`.
+
+    `task` names the written form, whose keywords and alphabet it has.
 
     Only the first minds `places`. It puts BOS in front and nothing at the end. The think tags are whole tokens but not
     special ones.
     """
+    form = notation.of(task)
+    specials = (notation.PAD, notation.UNK, notation.BOS, form.EOS)
     makers = {
-        "digits": lambda: with_places(places),
-        "char": lambda: list_pieces(TAGS, ALPHABET + "".join(notation.KEYWORDS)),
-        "bpe": lambda: learn_merges(texts, vocab_size),
+        "digits": lambda: with_places(form, specials, places),
+        "char": lambda: list_pieces(specials, *characters(form)),
+        "bpe": lambda: learn_merges(specials, texts, vocab_size),
     }
     if places != 1 and kind != "digits":
         raise ValueError(f"places: need kind: digits, whose tokens are digits, got {kind}")
@@ -97,12 +104,19 @@ def train(
         padding_side="left",
         clean_up_tokenization_spaces=False,
         model_input_names=["input_ids", "attention_mask"],
-        **SPECIALS,
+        **dict(zip(SPECIALS, specials, strict=True)),
+        **{TASK: task},
         **limit,
     )
 
 
-def with_places(places: int) -> Tokenizer:
+def characters(form: notation.Form) -> tuple[list[str], str]:
+    """What kind `char` keeps whole, tags such as `<think>`, and the characters of all else."""
+    tags = [word for word in form.KEYWORDS if re.fullmatch("</?[a-z]+>", word)]
+    return tags, form.ALPHABET + "".join(word for word in form.KEYWORDS if word not in tags)
+
+
+def with_places(form: notation.Form, specials: Sequence[str], places: int) -> Tokenizer:
     """Keywords and single digits, with other tokens for a digit as unit, as ten, ..., `places` of them.
 
     The last stands for all places beyond it. So the columns of a sum are found by what stands there, not by counting.
@@ -111,7 +125,7 @@ def with_places(places: int) -> Tokenizer:
     if not 1 <= places <= MOST_PLACES:
         raise ValueError(f"need places from 1 to {MOST_PLACES}, got {places}")
     if places == 1:
-        return list_pieces(notation.KEYWORDS, ALPHABET)
+        return list_pieces(specials, form.KEYWORDS, form.ALPHABET)
     marks = "".join(
         chr(PRIVATE + index) for index in range(10 * (places - 1))
     )  # 0 to 9 as tens, 0 to 9 as hundreds, ...
@@ -129,26 +143,27 @@ def with_places(places: int) -> Tokenizer:
             ),
         ]
     )
-    core = list_pieces([normalizer.normalize_str(keyword) for keyword in notation.KEYWORDS], ALPHABET + marks)
+    wholes = [normalizer.normalize_str(keyword) for keyword in form.KEYWORDS]
+    core = list_pieces(specials, wholes, form.ALPHABET + marks)
     core.normalizer = normalizer
     back = [decoders.Replace(mark, str(index % 10)) for index, mark in enumerate(marks)]
     core.decoder = decoders.Sequence([decoders.Fuse(), *back])
     return core
 
 
-def list_pieces(wholes: Sequence[str], characters: str) -> Tokenizer:
+def list_pieces(specials: Sequence[str], wholes: Sequence[str], characters: str) -> Tokenizer:
     """A fixed vocabulary: the specials, then `wholes`, then single characters; the longest whole that fits is taken."""
     longest_first = sorted(wholes, key=len, reverse=True)
-    pieces = dict.fromkeys([*SPECIALS.values(), *wholes, *sorted(set(characters))])
+    pieces = dict.fromkeys([*specials, *wholes, *sorted(set(characters))])
     core = Tokenizer(models.WordLevel({piece: index for index, piece in enumerate(pieces)}, unk_token=notation.UNK))
     pattern = "|".join([*map(re.escape, longest_first), r"[\s\S]"])
     core.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), behavior="isolated")
     core.decoder = decoders.Fuse()
-    core.add_special_tokens(list(SPECIALS.values()))
+    core.add_special_tokens(list(specials))
     return core
 
 
-def learn_merges(texts: Iterable[str], vocab_size: int) -> Tokenizer:
+def learn_merges(specials: Sequence[str], texts: Iterable[str], vocab_size: int) -> Tokenizer:
     """Byte-level BPE of at most `vocab_size` tokens, specials and think tags counted; no merge crosses a tag."""
     bytes_ = pre_tokenizers.ByteLevel.alphabet()
     least = len(SPECIALS) + len(TAGS) + len(bytes_)
@@ -159,7 +174,7 @@ def learn_merges(texts: Iterable[str], vocab_size: int) -> Tokenizer:
     core.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size - len(TAGS),
-        special_tokens=list(SPECIALS.values()),
+        special_tokens=list(specials),
         initial_alphabet=bytes_,
         show_progress=False,
     )
@@ -213,14 +228,15 @@ def count_tokens(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> li
     return [len(encoding.ids) + 1 for encoding in tokenizer.backend_tokenizer.encode_batch_fast(list(texts))]
 
 
-def line_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Ids of the tokens that `line_stride` places: those that an expression follows.
+def form_of(tokenizer: PreTrainedTokenizerBase) -> notation.Form:
+    """The written form that a tokenizer was made for; that of expressions where it says nothing."""
+    return notation.of(tokenizer.init_kwargs.get(TASK) or "expression")
 
-    Not those of steps: where they begin at multiples too, step numbers are lost. Nor the end of a problem's line: the
-    problem and the first line would stand further apart than other lines (LOG.md).
-    """
+
+def line_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Ids of the tokens that `line_stride` places: those that the form names."""
     texts = {index: str(tokenizer.decode([index])) for index in range(len(tokenizer))}
-    return [index for index, text in texts.items() if text.endswith((notation.HEAD, notation.NOW))]
+    return [index for index, text in texts.items() if text.endswith(form_of(tokenizer).LINE_ENDS)]
 
 
 # The stage
@@ -234,7 +250,8 @@ def main(argv: list[str]) -> None:
         raise ValueError("need dataset_name and output_dir: --config recipes/<model>/tokenizer.yaml implies both")
     manifest = find_manifest(corpus)
     texts = (row["text"] for row in files.read_jsonl(corpus / "pretrain" / "train.jsonl"))
-    tokenizer = train(arguments.kind, texts, arguments.vocab_size, arguments.model_max_length, arguments.places)
+    task = files.read_json(manifest).get("task", "expression")
+    tokenizer = train(arguments.kind, texts, arguments.vocab_size, arguments.model_max_length, arguments.places, task)
     for path in sorted(corpus.glob("*/*.jsonl")):
         require_known(tokenizer, islice(read_texts(path), SAMPLE))
     lengths_ = count_tokens(tokenizer, list(islice(read_texts(corpus / "sft" / "train.jsonl"), 10 * SAMPLE)))
@@ -271,7 +288,7 @@ def read_texts(path: Path) -> Iterator[str]:
         elif "prompt" in row:
             yield row["prompt"] + row.get("completion", "")
         else:
-            yield notation.prompt(row["problem"])
+            yield notation.of(row["task"]).prompt(row["problem"])
 
 
 def save(tokenizer: PreTrainedTokenizerFast, output_dir: Path, arguments: TokenizerArguments) -> None:

@@ -103,8 +103,9 @@ def pupil(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint that knows `PROBLEMS` by heart, so that it answers and ends; tests may not change it."""
     import torch
 
-    from arith_hf import files, notation, tasks, tokenizer
+    from arith_hf import files, tasks, tokenizer
     from arith_hf.model import ArithConfig, ArithForCausalLM
+    from arith_hf.notation import expression as notation
 
     known = tokenizer.train("digits", [], 0)
     task = tasks.get("expression")

@@ -83,7 +83,8 @@ def test_the_estimate_of_the_loop_is_straight_between_measured_prefixes():
 
 
 def test_a_draft_is_agreed_to_only_while_the_hook_is_open(road):
-    from arith_hf import checkpoint, notation, solver
+    from arith_hf import checkpoint, solver
+    from arith_hf.notation import expression as notation
     from benchmarks.seed_evaluation import agreeing, model
 
     tokenizer = checkpoint.load_tokenizer(road / "checkpoints/tiny/tokenizer")
@@ -94,5 +95,5 @@ def test_a_draft_is_agreed_to_only_while_the_hook_is_open(road):
         return solver.generate(untrained, tokenizer, [prompt], max_new_tokens=8, drafts=[right])[0]
 
     with agreeing(untrained, tokenizer.eos_token_id):
-        assert answer() == solver.Completion(right, 2, True)
+        assert answer() == solver.Completion(right, 2, True, None, 1.0)
     assert not answer().finished

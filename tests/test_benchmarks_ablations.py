@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from arith_hf import recipe
-from arith_hf.corpus.arguments import CorpusArguments
+from arith_hf.corpus.expression import Arguments as CorpusArguments
 from arith_hf.model import ArithConfig
 from arith_hf.tokenizer import TokenizerArguments
 from benchmarks import ablations, speedrun

@@ -13,9 +13,10 @@ from conftest import PROBLEMS
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, LlamaForCausalLM, Qwen3ForCausalLM
 
-from arith_hf import checkpoint, files, notation, solver, tokenizer
+from arith_hf import checkpoint, files, solver, tokenizer
 from arith_hf.__main__ import main
 from arith_hf.model import ArithConfig, ArithForCausalLM
+from arith_hf.notation import expression as notation
 
 IDS = torch.tensor([[2, 10, 11, 12, 13, 14, 20, 21]])
 

@@ -13,9 +13,10 @@ import pytest
 import yaml
 from conftest import PROBLEMS, stage
 
-from arith_hf import checkpoint, evaluate, files, notation, scoring, solver, tasks, tokenizer
+from arith_hf import checkpoint, evaluate, files, scoring, solver, tasks, tokenizer
 from arith_hf.__main__ import main
 from arith_hf.metric.exact_answer import wilson
+from arith_hf.notation import expression as notation
 
 TASK = tasks.get("expression")
 

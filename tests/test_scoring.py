@@ -2,13 +2,18 @@
 
 import pytest
 
-from arith_hf import notation, scoring, tasks
+from arith_hf import scoring, solver, tasks
 from arith_hf.metric.exact_answer import wilson
-from arith_hf.solver import Completion
+from arith_hf.notation import expression as notation
+from arith_hf.notation import of
 
 TASK = tasks.get("expression")
 EXPRESSION = "5 + (10 - 3)"
 RIGHT = notation.completion(TASK.work(EXPRESSION))
+
+
+def Completion(text: str, num_tokens: int, finished: bool) -> solver.Completion:
+    return solver.Completion(text, num_tokens, finished, notation.read_answer(text) if finished else None)
 
 
 def row(expression: str = EXPRESSION, **more: object) -> dict:
@@ -75,3 +80,98 @@ def test_groups_are_counted_and_rows_aside_only_by_kind() -> None:
     }
     assert block["by_kind"]["invalid"]["exact_match"] == 1.0
     assert "by_unseen" not in scoring.score([{k: v for k, v in samples[0].items() if k != "unseen"}], "test.jsonl")
+
+
+# Token by token, step by step
+
+
+def column_row(problem: str, form: str = "addition/columns", file: str = "test.jsonl") -> dict:
+    working = tasks.get(form).work(problem)
+    return {
+        "file": file,
+        "problem": problem,
+        "expression": problem,
+        "answer": str(working.answer),
+        "task": form,
+        "level": tasks.get(form).level(problem),
+        "steps": len(working.steps),
+        "kind": "valid",
+        "carries": tasks.get(form).carries(problem),
+    }
+
+
+def judged(row: dict, text: str, agreed: float | None = None) -> dict:
+    answer = of(row["task"]).read_answer(text)
+    return scoring.judge(row, solver.Completion(text, 9, True, answer, agreed))
+
+
+@pytest.mark.parametrize(
+    ("text", "done"),
+    [
+        ("<think>8+9=17 5+8+1=14 6+1+1=8</think>847", 3),
+        ("<think>8+9=17 5+8+1=13 6+1+1=8</think>847", 2),  # what stands behind a fault counts for itself
+        ("<think>8+9=17 5+8=13 6+1+1=8</think>847", 2),
+        ("<think>8+9=17 5+8+1=14</think>847", 2),
+        ("<think>5+8+1=14 8+9=17 6+1+1=8</think>847", 0),  # four terms where none carries: nothing can be read
+        ("<think>8+9=17 5+8+1=14 6+1+1=8 0+0=0</think>847", 3),
+        ("<think>8+9=17 5+8x</think>847", 1),
+        ("847", 0),
+        ("", 0),
+    ],
+)
+def test_steps_done_are_those_that_are_right_at_their_place(text: str, done: int) -> None:
+    assert judged(column_row("658+189="), text)["steps_done"] == done
+
+
+@pytest.mark.parametrize(("form", "text"), [("addition/direct", "847"), ("addition/reversed", "748")])
+def test_a_form_without_steps_has_none_done(form: str, text: str) -> None:
+    sample = judged(column_row("658+189=", form), text)
+    assert (sample["right"], sample["steps_right"]) == (True, True)
+    assert "steps_done" not in sample
+    assert scoring.score([sample], "test.jsonl")["step_accuracy"] is None
+
+
+def test_padding_is_no_step() -> None:
+    padded = column_row("5+6=", "addition/columns/zero_pad=3")
+    text = of(padded["task"]).solution("005+006=")
+    assert text.count("0+0") == 2
+    sample = judged(padded, text)
+    assert (sample["steps"], sample["steps_done"]) == (1, 1)
+    assert scoring.score([sample], "test.jsonl")["step_accuracy"] == 1.0
+
+
+def test_step_accuracy_is_a_share_of_all_steps() -> None:
+    samples = [
+        judged(column_row("658+189="), "<think>8+9=17 5+8+1=13 6+1+1=8</think>847"),
+        judged(column_row("1+2="), "<think>1+2=3</think>3"),
+        judged(column_row("12+34="), ""),
+        judged(column_row("5+5=", file="aside.jsonl"), "<think>5+5=11</think>11"),
+    ]
+    block = scoring.score(samples, "test.jsonl")
+    assert block["step_accuracy"] == 0.5, "three of six, not the mean of the problems"
+    assert block["token_accuracy"] is None, "without drafts nothing is known of it"
+    assert {key: part["n"] for key, part in block["by_carries"].items()} == {"0": 2, "2": 1}
+
+
+def test_step_accuracy_of_expressions_needs_each_whole_step() -> None:
+    written = RIGHT.replace("now: 5 + 7", "now: 5 + 8")
+    samples = [
+        scoring.judge(row(steps=2), Completion(RIGHT, 40, True)),
+        scoring.judge(row(steps=2), Completion(written, 40, True)),
+        scoring.judge(row("12", steps=0), Completion("", 1, True)),  # of no steps
+    ]
+    block = scoring.score(samples, "test.jsonl")
+    assert [sample["steps_done"] for sample in samples] == [2, 1, 0]
+    assert (block["step_accuracy"], "by_carries" in block) == (0.75, False)
+
+
+def test_token_accuracy_is_the_mean_over_problems() -> None:
+    right = "<think>1+2=3</think>3"
+    samples = [
+        judged(column_row("1+2="), right, 1.0),
+        judged(column_row("2+1="), right, 0.25),
+        judged(column_row("5+5="), right),  # answered without a draft
+        judged(column_row("3+4=", file="aside.jsonl"), right, 0.0),
+    ]
+    assert [sample.get("agreed") for sample in samples] == [1.0, 0.25, None, 0.0]
+    assert scoring.score(samples, "test.jsonl")["token_accuracy"] == 0.625

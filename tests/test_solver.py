@@ -10,8 +10,9 @@ from conftest import PROBLEMS
 from peft import LoraConfig, get_peft_model
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from arith_hf import checkpoint, notation, solver, tasks
+from arith_hf import checkpoint, solver, tasks
 from arith_hf.model import ArithConfig, ArithForCausalLM
+from arith_hf.notation import expression as notation
 
 PROMPTS = [notation.ask(one) for one in PROBLEMS]
 RIGHT = [tasks.get("expression").work(one).answer for one in PROBLEMS]
@@ -254,7 +255,7 @@ def test_there_is_room_for_any_right_working(loaded: tuple) -> None:
     expressions = [*PROBLEMS, " + ".join(["99"] * 40), " - ".join(["(1000 + 1000)"] * 20), "-1 - -1", "(" * 50 + "7"]
     for expression in expressions:
         text = notation.completion(tasks.get("expression").work(expression))
-        assert len(text) < solver.room(notation.ask(expression)), expression
+        assert len(text) < notation.room(notation.ask(expression)), expression
 
 
 def test_seeds_of_parts_are_far_apart() -> None:

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken
 from transformers import AutoTokenizer
 
-from arith_hf import files, notation, tokenizer
+from arith_hf import files, tokenizer
 from arith_hf.__main__ import main
+from arith_hf.notation import expression as notation
 from arith_hf.tasks import expression
 
 KINDS = ("digits", "bpe", "char")

@@ -1,7 +1,7 @@
 """The corpus stage: a recipe in, a folder of problems and workings out.
 
-May not know any tokenizer, model or trainer. The manifest is removed first and written last, so that a folder with a
-manifest is a finished corpus.
+May not know any tokenizer, model or trainer; what a row holds is known to the room of its task beside this file.
+The manifest is removed first and written last, so that a folder with one is a finished corpus.
 
     arith-hf corpus --config recipes/expression/corpus.yaml
 """
@@ -11,26 +11,40 @@ import time
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from arith_hf import files, recipe
-from arith_hf.corpus import card, census, draw, exam
+from arith_hf import files, recipe, tasks
+from arith_hf.corpus import addition, card, census, draw, exam, expression
 from arith_hf.corpus.arguments import CorpusArguments
 
 FACTS = "facts.txt"  # every single fact of the training rows, one a line
-FOLDERS = ("pretrain", "sft", "prompts", "heldout", "test", "harder")
+FOLDERS = ("pretrain", "sft", "prompts", "heldout", "test", "harder", "whole")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Read the recipe, write the corpus, print what was written."""
-    (arguments,) = recipe.read((CorpusArguments,), argv or [], verb="corpus")
+    arguments = read(argv or [])
     started = time.perf_counter()
     manifest = build(arguments)
     show(arguments.output_dir, manifest, time.perf_counter() - started)
     return 0
+
+
+def read(argv: Sequence[str]) -> CorpusArguments:
+    """The keys of the task that the recipe or the command line names."""
+    said = recipe.peek(argv, "task") or "expression"
+    (arguments,) = recipe.read((room(said).Arguments,), argv, verb="corpus")
+    return arguments
+
+
+def room(task: str) -> ModuleType:
+    """Where the keys and the rows of a task are."""
+    tasks.get(task)  # raises where there is none
+    return {"expression": expression, "addition": addition}[task]
 
 
 def build(arguments: CorpusArguments) -> dict[str, Any]:
@@ -40,16 +54,17 @@ def build(arguments: CorpusArguments) -> dict[str, Any]:
     folder = Path(arguments.output_dir)
     clear(folder)
     names = []
-    for name, rows in chain(exam.files(arguments), draw.files(arguments)):  # the quickest to fail first
+    of = room(arguments.task)
+    for name, rows in chain(exam.files(of, arguments), draw.files(of, arguments)):  # the quickest to fail first
         files.write_jsonl(folder / name, rows)
         names.append(name)
-    taken = census.take(folder, sorted(names, key=place), arguments.task)
+    taken = census.take(folder, sorted(names, key=place), arguments.form)
     facts = taken.pop("facts")
     files.write_text(folder / FACTS, "".join(f"{fact}\n" for fact in facts))
     # Neither the place nor the number of workers changes what is in the files.
     said = {k: v for k, v in dataclasses.asdict(arguments).items() if k not in ("output_dir", "num_proc")}
     manifest = {
-        "task": arguments.task,
+        "task": arguments.form,
         "seed": arguments.seed,
         "recipe": said,
         **taken,
@@ -58,7 +73,7 @@ def build(arguments: CorpusArguments) -> dict[str, Any]:
     }
     if any(manifest["overlap"].values()):
         raise RuntimeError(f"splits share problems, which must not be: {manifest['overlap']}; {folder} is not finished")
-    files.write_text(folder / "README.md", card.write(folder.resolve().name, manifest))
+    files.write_text(folder / "README.md", card.write(folder.resolve().name, manifest, of.CARD))
     files.write_json(folder / "manifest.json", manifest)
     return manifest
 
@@ -97,4 +112,4 @@ def contents(counts: dict[str, Any]) -> str:
     """Shares of a file's sources, or of the depths of its valid problems, in percent."""
     shares = counts.get("sources") or counts["levels"]
     listed = ", ".join(f"{what}: {100 * rows / counts['rows']:.0f}" for what, rows in shares.items())
-    return listed and ("" if "sources" in counts else "depth ") + listed + " %"
+    return listed and ("" if "sources" in counts else "level ") + listed + " %"

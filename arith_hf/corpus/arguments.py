@@ -1,4 +1,4 @@
-"""The keys of a corpus recipe, checked before any work.
+"""The keys that every corpus recipe has, checked before any work; a task adds its own in a room of its own.
 
 May not know how a row is drawn or written.
 """
@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from arith_hf import tasks
-
-MAX_DEPTH = 12  # a tree of depth 12 has a hundred operators on average and may have 4095, all that a working can hold
 
 
 def key(default: Any, help: str) -> Any:
@@ -24,103 +22,32 @@ class CorpusArguments:
     seed: int = key(0, "draws other training and validation rows; the test sets stay")
     output_dir: str | None = key(None, "folder to write")
 
-    sampler: str = key("stratified", "`stratified`: depths evenly; `seed`: stop with probability 0.3 at any node")
-    min_depth: int | None = key(None, "least depth; default 1 for `stratified`, 0 (bare numbers) for `seed`")
-    max_depth: int = key(4, "greatest depth of training and test problems")
-    num_range: list[int] = field(
-        default_factory=lambda: [1, 20], metadata={"help": "least and greatest number in a problem"}
-    )
-    invalid_rate: float = key(0.05, "share of malformed problems among whole traces")
-    sft_invalid_rate: float | None = key(None, "that share among sft rows and prompts; default invalid_rate")
-    typed_rate: float = key(0.1, "share of what people type (chains, signs, bare numbers, spare parentheses), likewise")
-
     num_pretrain: int = key(100_000, "pretraining documents")
-    segment_rate: float = key(0.0, "share of pretraining documents that are a few steps cut from a trace")
-    segment_facts: float = key(0.0, "share of segments that are one fact of a drill, the last step of a working")
-    segment_steps: int = key(2, "most steps in a segment or an excerpt")
-    excerpt_rate: float = key(0.0, "share of pretraining documents that are a few steps inside a longer line")
-    excerpt_items: int = key(40, "most numbers and parentheses, about, around the expression of an excerpt")
-    verdict_rate: float = key(0.0, "share that are a problem and its first operation, or ERROR for every other one")
-    drill_rate: float = key(0.0, "share of pretraining documents that are single facts")
-    drill_range: int = key(100, "facts are those of problems with numbers up to num_range's greatest .. this")
-    single_rate: float = key(0.0, "share of traces that are a problem of one operator, its numbers those of a drill")
-    depth_weights: list[float] | None = field(
-        default=None, metadata={"help": "how often `stratified` draws each depth from min_depth on; default evenly"}
-    )
-
     num_sft: int = key(20_000, "prompt and completion rows")
     num_prompts: int = key(2_000, "prompts for reinforcement")
-    prompts_min_depth: int | None = key(None, "least depth of a prompt; default max_depth")
-    prompts_max_depth: int | None = key(None, "greatest depth of a prompt; default prompts_min_depth")
-    prompts_num_range: list[int] | None = field(
-        default=None, metadata={"help": "numbers of the prompts; default num_range"}
-    )
     num_validation: int = key(1_000, "validation rows beside each kind of training rows")
-
     num_test: int = key(1_000, "rows of each test set")
     num_harder: int = key(1_000, "problems of each set beyond those trained on")
-    harder: list[str] = field(
-        default_factory=lambda: list(tasks.get("expression").HARDER),
-        metadata={"help": f"those sets: any of {', '.join(tasks.get('expression').HARDER)} (default: all)"},
+    harder: list[str] | None = field(
+        default=None, metadata={"help": "those sets by name (default: all of the task; --harder none: no such set)"}
     )
-
     num_proc: int = key(2, "worker processes; the rows do not depend on it")
 
     def __post_init__(self) -> None:
-        task = tasks.get(self.task)
-        if self.sampler not in task.SAMPLERS:
-            raise ValueError(f"unknown sampler {self.sampler!r}: need one of {', '.join(task.SAMPLERS)}")
-        if unknown := set(self.harder) - set(task.HARDER):
-            raise ValueError(f"need harder among {', '.join(task.HARDER)}, got {', '.join(sorted(unknown))}")
-        self.fill_in()
-        self.check_amounts()
-        self.check_ranges()
-
-    def fill_in(self) -> None:
-        """Give the keys that follow from others their values."""
-
-        def default(name: str, value: Any) -> None:
-            if getattr(self, name) is None:
-                setattr(self, name, value)
-
-        default("min_depth", 0 if self.sampler == "seed" else 1)
-        default("sft_invalid_rate", self.invalid_rate)
-        default("prompts_min_depth", self.max_depth)
-        default("prompts_max_depth", self.prompts_min_depth)
-        default("prompts_num_range", list(self.num_range))
-
-    def check_amounts(self) -> None:
+        known = tasks.get(self.task).HARDER
+        self.harder = list(known) if self.harder is None else [name for name in self.harder if name != "none"]
+        if unknown := set(self.harder) - set(known):
+            raise ValueError(f"need harder among {', '.join(known)}, got {', '.join(sorted(unknown))}")
         for name in ("num_pretrain", "num_sft", "num_prompts", "num_validation", "num_test", "num_harder"):
             need(0, name, getattr(self, name))
-        for name in ("segment_steps", "excerpt_items", "drill_range", "num_proc"):
-            need(1, name, getattr(self, name))
+        need(1, "num_proc", self.num_proc)
         if not self.num_pretrain + self.num_sft + self.num_prompts:
             raise ValueError("need rows to make, got num_pretrain 0, num_sft 0 and num_prompts 0")
-        for names in (
-            ("invalid_rate", "typed_rate", "single_rate"),
-            ("sft_invalid_rate", "typed_rate", "single_rate"),
-            ("segment_rate", "excerpt_rate", "verdict_rate", "drill_rate"),
-        ):
-            shares = [getattr(self, name) for name in names]
-            if min(shares) < 0 or sum(shares) > 1:
-                said = f"{', '.join(names[:-1])} and {names[-1]}"
-                raise ValueError(f"need {said} of at least 0 and together at most 1, got {shares}")
-        if not 0 <= self.segment_facts <= 1:
-            raise ValueError(f"need 0 <= segment_facts <= 1, got {self.segment_facts}")
-        depths = self.max_depth - (self.min_depth or 0) + 1
-        if self.depth_weights is not None and (len(self.depth_weights) != depths or min(self.depth_weights) < 0):
-            raise ValueError(f"need {depths} depth_weights, from min_depth to max_depth, got {self.depth_weights}")
 
-    def check_ranges(self) -> None:
-        for least, greatest in (("min_depth", "max_depth"), ("prompts_min_depth", "prompts_max_depth")):
-            low, high = getattr(self, least), getattr(self, greatest)
-            if not 0 <= low <= high <= MAX_DEPTH:
-                raise ValueError(f"need 0 <= {least} <= {greatest} <= {MAX_DEPTH}, got {low} and {high}")
-        need(1, "max_depth", self.max_depth)
-        for name in ("num_range", "prompts_num_range"):
-            numbers = getattr(self, name)
-            if len(numbers) != 2 or numbers[0] > numbers[1]:
-                raise ValueError(f"need {name} to be two integers, the least first, got {numbers}")
+    @property
+    def form(self) -> str:
+        """The name of the written form, which every row carries in its column `task`."""
+        return self.task
 
 
 def need(least: int, name: str, value: int) -> None:

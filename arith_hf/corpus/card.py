@@ -26,31 +26,23 @@ rows = load_dataset("data/{name}", "{config}", split="{split}")
 
 ## Columns
 
-- `text`: a document to pretrain on. `source` says which: `trace` (a problem and its whole working, exactly the prompt
-  and completion of an sft row), `segment` (consecutive steps cut from a trace, with the line break in front, or one
-  fact as the last step of one), `excerpt` (such steps inside a longer line, which is no expression), `verdict` (a
-  problem and its first operation, or ERROR) or `drill` (one fact). `given`: that many characters at the beginning are
-  there to be read and carry no loss: the problem, the expression that a segment goes on from, the operands of a drill.
-  `ends`: the text reaches its final result, so that an end token belongs behind it.
-- `prompt`, `completion`: the same trace in two; the prompt ends with the line break after the problem.
-- `problem`: the expression with the words in front; `expression`: without them; `solution`: the completion.
+- `text`: a document to pretrain on. `source` says which: {sources} `given`: that many characters at the beginning are
+  there to be read and carry no loss. `ends`: the text reaches its final result, so that an end token belongs behind it.
+- `prompt`, `completion`: a problem and its whole working in two; together they are a `trace`.
+- `problem`: what is asked, as it is written; `expression`: as the task has it; `solution`: the completion.
 - `answer`: the integer as text, or `ERROR` for a malformed problem.
-- `level`: depth of the expression's tree (0 for a bare number or a malformed problem); `steps`: steps of its working;
+- `level`: {level}; `steps`: steps of its working;
   `kind`: `valid` or `invalid` (malformed), as the parser found; `task`: `{task}`; `split`: see below.
 
 ## Splits
 
-The split of a problem follows from a hash of its normal form (parentheses around every operation, spare ones gone):
-no seed and no stage can put a training problem into a test. Facts in drills and the expressions that segments go on
-from obey it too; intermediate lines of whole traces cannot. Problems that two splits share, counted in the files as
-written: {overlap}.
+The split of a problem follows from a hash of its normal form ({normal}):
+no seed and no stage can put a training problem into a test. {split_text}
+Problems that two splits share, counted in the files as written: {overlap}.
 
-`heldout` holds the same sets of the validation split: choose by them, not by a test set. Its `validation` is what
-`test/nontrivial` is.
-`test/seed` is the plain sampler, duplicates and bare numbers kept; `test/nontrivial` has at least one operator and no
-duplicates; `test/invalid` is malformed; each set of `harder` is deeper, longer or has other numbers than
-most that is trained on; `chains`, `negatives` and `groups` are forms that people type, of which training has some too
-(a chain such as `1 + 2 - 3 + 4` counts as deep as it is long). The test sets do not depend on
+{sets}
+
+The test sets do not depend on
 `seed`, so that the scores of models trained with different seeds compare; they do depend on the recipe's depths and
 numbers. `facts.txt` lists every single fact that the training rows work out: {facts} distinct ones, one a line.
 
@@ -61,8 +53,8 @@ numbers. `facts.txt` lists every single fact that the training rows work out: {f
 """
 
 
-def write(name: str, manifest: dict[str, Any]) -> str:
-    """The text of the card, its YAML head included."""
+def write(name: str, manifest: dict[str, Any], said: dict[str, str]) -> str:
+    """The text of the card, its YAML head included; `said` is what the task says of itself."""
     names = list(manifest["files"])
     head = {
         "pretty_name": f"{name}: {manifest['task']} problems with their workings",
@@ -80,6 +72,11 @@ def write(name: str, manifest: dict[str, Any]) -> str:
         table="\n".join(line(name, counts) for name, counts in manifest["files"].items()),
         overlap=", ".join(f"{pair} {shared}" for pair, shared in manifest["overlap"].items()),
         facts=manifest["facts"]["distinct"],
+        sources=said["sources"],
+        level=said["level"],
+        normal=said["normal"],
+        split_text=said["split"],
+        sets=said["sets"],
         recipe=yaml.safe_dump(manifest["recipe"], sort_keys=False, default_flow_style=None),
     )
     return f"---\n{yaml.safe_dump(head, sort_keys=False)}---\n{body}"

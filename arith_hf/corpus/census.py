@@ -18,23 +18,24 @@ def take(folder: Path, names: list[str], task: str) -> dict[str, Any]:
 
     `facts`: the distinct single facts of the training rows, sorted.
     """
-    forms: dict[str, set[str]] = {"train": set(), "validation": set(), "test": set()}
+    problems: dict[str, set[str]] = {"train": set(), "validation": set(), "test": set()}
     normal: dict[str, str] = {}
     counts = {}
     facts: set[str] = set()
     for name in names:
         found: set[str] = set()
         counts[name] = count(folder / name, task, normal, found, facts if split_written(name) == "train" else None)
-        forms[split_written(name)] |= found
-    pairs = combinations(forms, 2)
-    overlap = {f"{one} and {other}": len(forms[one] & forms[other]) for one, other in pairs}
+        if (split := split_written(name)) in problems:
+            problems[split] |= found
+    pairs = combinations(problems, 2)
+    overlap = {f"{one} and {other}": len(problems[one] & problems[other]) for one, other in pairs}
     return {"files": counts, "overlap": overlap, "facts": sorted(facts)}
 
 
 def split_written(name: str) -> str:
-    """The split that a file belongs to by its place."""
+    """The split that a file belongs to by its place; `whole` is of all."""
     folder = name.split("/")[0]
-    return {"test": "test", "harder": "test", "heldout": "validation"}.get(folder, Path(name).stem)
+    return {"test": "test", "harder": "test", "heldout": "validation", "whole": "whole"}.get(folder, Path(name).stem)
 
 
 def count(path: Path, task: str, normal: dict[str, str], found: set[str], facts: set[str] | None) -> dict[str, Any]:
@@ -42,25 +43,25 @@ def count(path: Path, task: str, normal: dict[str, str], found: set[str], facts:
 
     `normal` remembers the normal forms that were worked out. The facts of a prompt are those of its right completion.
     """
-    of = tasks.get(task)
+    of, form = tasks.get(task), notation.of(task)
     rows = bare = 0
     kinds: Counter[str] = Counter()
     levels: Counter[int] = Counter()
     sources: Counter[str] = Counter()
     for row in tqdm(files.read_jsonl(path), desc=f"Checking {path.parent.name}/{path.stem}", unit=" rows"):
         rows += 1
-        expression = notation.posed(row.get("text") or row.get("problem") or row["prompt"])
+        expression = row.get("expression") or form.posed(row.get("text") or row["prompt"])
         if expression not in normal:
             normal[expression] = of.normalise(expression)
         found.add(normal[expression])
         if facts is not None:
-            worked = row.get("text") or row.get("completion") or notation.solution(row["prompt"], task)
-            facts.update(notation.facts(worked))
+            worked = row.get("text") or row.get("completion") or form.solution(row["prompt"])
+            facts.update(form.facts(worked))
         if "source" in row:
             sources[row["source"]] += 1
         if "kind" in row:
             kinds[row["kind"]] += 1
-            if row["kind"] == "valid":
+            if row["kind"] != "invalid":
                 levels[row["level"]] += 1
                 bare += row["level"] == 0
     counts: dict[str, Any] = {"rows": rows, "sha256": files.sha256(path), "distinct": len(found)}

@@ -20,6 +20,7 @@ predictions: completions, as text
 references: right answers, as text: an integer such as "12", or "ERROR"
 finished (optional): whether the end token was written; a completion that was cut off is neither right nor readable
 num_tokens (optional): generated tokens of each completion
+task (optional): the name of the form that each completion is written in; else they are expressions
 steps_right (optional): whether the answer and every step are right, as the task judged
 """
 
@@ -41,7 +42,7 @@ def wilson(hits: float, n: int) -> list[float]:
 
 
 class ExactAnswer(evaluate.Metric):
-    """`compute(predictions=, references=, finished=, num_tokens=, steps_right=)`; shares between 0 and 1.
+    """`compute(predictions=, references=, finished=, num_tokens=, steps_right=, task=)`; shares between 0 and 1.
 
     `called_error` is None where no problem is valid, what was not given is None too.
     """
@@ -62,12 +63,14 @@ class ExactAnswer(evaluate.Metric):
         finished: list[bool] | None = None,
         num_tokens: list[int] | None = None,
         steps_right: list[bool] | None = None,
+        task: list[str] | None = None,
     ) -> dict[str, object]:
         n = len(predictions)
         done = finished or [True] * n
         texts = [text if ended else "" for text, ended in zip(predictions, done, strict=True)]
-        right = int(sum(rewards.exact_answer(texts, references)))
-        answers = [notation.read_answer(text) for text in texts]
+        forms = task or ["expression"] * n
+        right = int(sum(rewards.exact_answer(texts, references, forms)))
+        answers = [notation.of(form).read_answer(text) for text, form in zip(texts, forms, strict=True)]
         readable = sum(answer is not None for answer in answers)
         valid = [answer for answer, due in zip(answers, references, strict=True) if due != ERROR]
         return {

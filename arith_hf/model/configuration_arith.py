@@ -21,7 +21,17 @@ SIZES: dict[str, dict[str, int]] = {
     "medium": {"hidden_size": 256, "intermediate_size": 688, "num_hidden_layers": 6, "num_attention_heads": 8},
     "seed": {"hidden_size": 256, "intermediate_size": 1024, "num_hidden_layers": 6, "num_attention_heads": 8},
     "large": {"hidden_size": 512, "intermediate_size": 1376, "num_hidden_layers": 8, "num_attention_heads": 8},
-}
+    # The shapes of the document on addition, which says 1, 5 and 10 M parameters; with the 20 tokens of sums they have:
+    "addition-small": {  # 2 628 864
+        "hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 4, "num_attention_heads": 4,
+    },
+    "addition-medium": {  # 15 745 536
+        "hidden_size": 512, "intermediate_size": 1024, "num_hidden_layers": 6, "num_attention_heads": 8,
+    },
+    "addition-large": {  # 33 573 376
+        "hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 8, "num_attention_heads": 8,
+    },
+}  # fmt: skip
 
 
 @strict
@@ -37,7 +47,9 @@ class ArithConfig(PreTrainedConfig):
     window_counts: `tokens`, or with line_stride `positions`: a token sees those that are less than
         `sliding_window` rotary positions before it: of the line before its own, however short, and of none before that.
     line_stride: a line begins at the next multiple of so many rotary positions, so that lines that differ by little
-        stand the same distance apart, token by token, whatever their length; None: positions count tokens.
+        stand the same distance apart, token by token, whatever their length; None: positions count tokens; 0: every
+        line begins at position 0, so that tokens at the same place of their lines (digits of numbers) share one.
+    position_window: with line_stride 0 a token sees those, before it, whose positions differ from its own by less.
     line_token_ids: the tokens that a line begins with, for line_stride.
     zero_init_output: `o_proj` and `down_proj` start at zero, so that each layer starts as the identity.
     tokenizer_fingerprint: of the tokenizer whose ids the weights were trained on.
@@ -78,6 +90,7 @@ class ArithConfig(PreTrainedConfig):
     sliding_window: int | None = None
     window_counts: Literal["tokens", "positions"] = "tokens"
     line_stride: int | None = None
+    position_window: int | None = None
     line_token_ids: list[int] | None = None
     hidden_dropout: float | int = 0.0
     zero_init_output: bool = False
@@ -108,9 +121,9 @@ class ArithConfig(PreTrainedConfig):
         if self.sliding_window is not None and self.sliding_window < 1:
             raise ValueError(f"need sliding_window >= 1 or none, got {self.sliding_window}")
         if self.line_stride is not None:
-            if self.line_stride < 1 or self.position_embedding != "rotary":
+            if self.line_stride < 0 or self.position_embedding != "rotary":
                 raise ValueError(
-                    f"need line_stride >= 1 and rotary positions, or none, got {self.line_stride} and "
+                    f"need line_stride >= 0 and rotary positions, or none, got {self.line_stride} and "
                     f"{self.position_embedding}"
                 )
             if not self.line_token_ids or not all(0 <= token < self.vocab_size for token in self.line_token_ids):
@@ -122,6 +135,15 @@ class ArithConfig(PreTrainedConfig):
             raise ValueError(
                 "need a line_stride, and a sliding_window greater than it, for window_counts: positions, so "
                 f"that a line sees the one before it; got {self.line_stride} and {self.sliding_window}"
+            )
+        if self.position_window is not None and (self.line_stride != 0 or self.position_window < 1):
+            raise ValueError(
+                "need line_stride 0 and a position_window >= 1, or none, "
+                f"got {self.line_stride} and {self.position_window}"
+            )
+        if self.line_stride == 0 and self.sliding_window is not None:
+            raise ValueError(
+                f"need position_window, and no sliding_window, with line_stride 0, got {self.sliding_window}"
             )
         for name in ("hidden_dropout", "attention_dropout"):
             if not 0 <= getattr(self, name) < 1:

@@ -23,7 +23,7 @@ from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_arith import ArithConfig
-from .lines_arith import NEED_WHOLE, line_positions, require_mask, windowed
+from .lines_arith import NEED_WHOLE, by_positions, line_positions, require_mask, windowed
 
 LARGE = 2**24  # pairs of places: a mask of more is left as it is, a byte a pair
 CHUNK = 64  # queries; of a window of 128 and 256 tokens 32 is as fast, 128 slower
@@ -244,6 +244,8 @@ class ArithModel(ArithPreTrainedModel):
             # Where the window counts positions it may be narrower than a causal mask: none is left out.
             skip = self.config.window_counts == "tokens"
             create_mask = partial(create_sliding_window_causal_mask, allow_is_causal_skip=skip)
+        elif self.config.position_window is not None:
+            create_mask = partial(create_causal_mask, allow_is_causal_skip=False)
         # Before a cache is made: with one in its hands it would not look for packed documents.
         mask = create_mask(
             config=self.config,
@@ -257,7 +259,7 @@ class ArithModel(ArithPreTrainedModel):
             if rotary_position_ids is None:
                 rotary_position_ids = self.place_lines(input_ids, position_ids, seen)
             angles = rotary_angles(self.config, rotary_position_ids[:, -x.shape[1] :], x.dtype)
-            if self.config.window_counts == "positions":
+            if by_positions(self.config):
                 if isinstance(seen, int) and rotary_position_ids.shape[1] != seen + x.shape[1]:
                     raise ValueError(NEED_WHOLE)
                 mask = windowed(self.config, mask, rotary_position_ids, x.shape[1])

@@ -4,6 +4,7 @@ May not know how any of them is written down (`notation` does) nor which task th
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 ERROR = "ERROR"
 """The answer of a malformed problem."""
@@ -27,7 +28,7 @@ class Step:
 class Working:
     """Every step to the answer; a bare number has none, a malformed problem has none and the answer `ERROR`."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[Any, ...]
     answer: Answer
 
 

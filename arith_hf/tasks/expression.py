@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from arith_hf.tasks.base import ERROR, Answer, Fault, Step, Working
 from arith_hf.tasks.grammar import UnknownCharacter, bracketed, calculate, parse, tidy, without_root
 from arith_hf.tasks.shapes import SAMPLERS, fact, shape, surroundings
 
 __all__ = [  # what every task has
-    "HARDER", "SAMPLERS", "UnknownCharacter",
+    "HARDER", "SAMPLERS", "TRAITS", "WHOLE", "UnknownCharacter",
     "fact", "fill", "judge", "kind", "level", "normalise", "pose", "shape", "surroundings", "tidy", "work",
 ]  # fmt: skip
 
+TRAITS: dict[str, Callable[[str], int]] = {}  # columns of a row besides level
+WHOLE: dict[str, str] = {}  # small domains of which there is a set of all problems
 HARDER: dict[str, tuple[str, dict[str, object]]] = {  # sets of their own: what, and knobs of `shape`
     **{f"depth{n}": (f"depth {n}", {"sampler": "seed", "min_depth": n, "max_depth": n}) for n in (5, 6, 8)},
     **{

@@ -54,7 +54,7 @@ def answerable(
     """The prompts whose right answer `max_completion_length` does not cut off (all, where their task is not known)."""
     if "task" not in prompts.column_names:
         return prompts
-    right = [notation.solution(row["prompt"], row["task"]) for row in prompts]
+    right = [notation.of(row["task"]).solution(row["prompt"]) for row in prompts]
     lengths = [len(ids) + 1 for ids in model_tokenizer(right, add_special_tokens=False)["input_ids"]]
     return data.keep(prompts, lengths, max_completion_length, overlong, "max_completion_length")
 

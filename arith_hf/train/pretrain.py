@@ -16,7 +16,7 @@ from datasets import Dataset, Features, List, Value
 from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments, default_data_collator
 from trl import pack_dataset
 
-from arith_hf import checkpoint, notation, recipe, tokenizer
+from arith_hf import checkpoint, recipe, tokenizer
 from arith_hf.model import ArithConfig, ArithForCausalLM
 from arith_hf.model.lines_arith import require_mask
 from arith_hf.train import data, stage
@@ -88,7 +88,8 @@ def pack(
     `overlong: cut` keeps the beginning of a document that no block can hold.
     """
     # of a module `datasets` finds no hash, and caches nothing; of a pattern it hashes what it says
-    end, encode, decisive, verdict = model_tokenizer.eos_token_id, data.encode, notation.DECISIVE, notation.VERDICT
+    form = tokenizer.form_of(model_tokenizer)
+    end, encode, decisive, verdict = model_tokenizer.eos_token_id, data.encode, form.DECISIVE, form.VERDICT
     weighted = weights != (1.0, 1.0)
 
     def tokenize(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
@@ -183,10 +184,12 @@ def shape(own: PretrainArguments, model_tokenizer: PreTrainedTokenizerBase) -> A
         raise ValueError(
             f"config_overrides: need JSON such as {{hidden_size: 160}}, got {own.config_overrides}"
         ) from error
-    if overrides.get("line_stride") and not overrides.get("line_token_ids"):
+    if overrides.get("line_stride") is not None and not overrides.get("line_token_ids"):
         overrides["line_token_ids"] = tokenizer.line_tokens(model_tokenizer)
         if not overrides["line_token_ids"]:
-            raise ValueError("line_stride: need kind: digits, whose tokens end where an expression begins")
+            raise ValueError(
+                "line_stride: this tokenizer has no token that ends where a line begins: need kind: digits or char"
+            )
     config = ArithConfig.from_size(
         own.size,
         vocab_size=len(model_tokenizer),

@@ -16,7 +16,9 @@ from transformers import (
     TrainingArguments,
 )
 
-from arith_hf import notation, solver
+from arith_hf import solver
+from arith_hf.notation import Form
+from arith_hf.tokenizer import form_of
 
 
 class Samples(TrainerCallback):
@@ -29,8 +31,8 @@ class Samples(TrainerCallback):
         self.trainer, self.num_printed = trainer, num_printed
         self.prompts = list(rows["prompt"])
         self.drafts = list(rows["completion"]) if "completion" in rows.column_names else None
-        self.answers = [str(answer) for answer in answers(rows)]
         self.tokenizer = cast(PreTrainedTokenizerBase, trainer.processing_class)
+        self.answers = [str(answer) for answer in answers(rows, form_of(self.tokenizer))]
         self.max_new_tokens = max_new_tokens or longest(self.tokenizer, rows["completion"])
 
     def on_evaluate(
@@ -63,11 +65,11 @@ class Samples(TrainerCallback):
             print(f"  {prompt.strip()} -> {mine} ({verdict})  {working[:160]}", flush=True)
 
 
-def answers(rows: Dataset) -> list[Any]:
+def answers(rows: Dataset, form: Form) -> list[Any]:
     """The right answers: the column `answer`, else what the completions say; ValueError where one says nothing."""
     if "answer" in rows.column_names:
         return list(rows["answer"])
-    read = [notation.read_answer(completion) for completion in rows["completion"]]
+    read = [form.read_answer(completion) for completion in rows["completion"]]
     if None in read:
         raise ValueError(
             f"no answer can be read from the completion {rows['completion'][read.index(None)]!r}: end it as the corpus "

@@ -11,9 +11,10 @@ import pytest
 import yaml
 from datasets import disable_progress_bars, enable_progress_bars, load_dataset
 
-from arith_hf import corpus, files, notation
-from arith_hf.corpus.arguments import CorpusArguments
+from arith_hf import corpus, files
 from arith_hf.corpus.draw import split_of
+from arith_hf.corpus.expression import Arguments as CorpusArguments
+from arith_hf.notation import expression as notation
 from arith_hf.tasks import expression as task
 
 HARDER = [f"harder/{name}" for name in task.HARDER]
@@ -206,8 +207,8 @@ def test_the_proof_reads_what_is_written(small):
 
 
 def test_a_leak_leaves_the_corpus_unfinished(tmp_path, monkeypatch):
-    monkeypatch.setattr(corpus.draw, "split_of", lambda form: "train" if form != "1" else "test")
-    monkeypatch.setattr(corpus.draw, "pose", lambda rng, split, recipe, **knobs: "1 + 1")
+    monkeypatch.setattr(corpus.expression.rows, "split_of", lambda form: "train" if form != "1" else "test")
+    monkeypatch.setattr(corpus.expression.rows, "pose", lambda rng, split, recipe, **knobs: "1 + 1")
     little = {"num_pretrain": 0, "num_sft": 2, "num_prompts": 0, "num_test": 0, "num_harder": 0, "num_proc": 1}
     with pytest.raises(RuntimeError, match="splits share problems"):
         corpus.build(CorpusArguments(output_dir=str(tmp_path), **little))

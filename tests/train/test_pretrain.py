@@ -9,7 +9,8 @@ from conftest import stage
 from datasets import Dataset
 from safetensors.torch import load_file
 
-from arith_hf import checkpoint, files, notation
+from arith_hf import checkpoint, files
+from arith_hf.notation import expression as notation
 from arith_hf.tokenizer import train as train_tokenizer
 from arith_hf.train import data
 from arith_hf.train.pretrain import PretrainArguments, pack, shape
@@ -98,7 +99,7 @@ def test_decisive_tokens_weigh_more_and_the_mean_weight_is_one(road):
 @pytest.mark.parametrize("ask", ["1 + 2", "1 +"])
 def test_the_verdict_has_a_weight_of_its_own(road, ask):
     tokenizer = checkpoint.load_tokenizer(road / "checkpoints/tiny/tokenizer")
-    text = notation.ask(ask) + notation.solution(notation.ask(ask), "expression")
+    text = notation.ask(ask) + notation.solution(notation.ask(ask))
     weights = (3.0 if " = " in text else 1.0, 20.0)
     (block,) = pack(Dataset.from_dict({"text": [text]}), tokenizer, 64, weights=weights)
     weights = block["loss_weights"]

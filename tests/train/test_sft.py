@@ -2,7 +2,8 @@ import torch
 from conftest import stage
 from safetensors.torch import load_file
 
-from arith_hf import checkpoint, files, notation
+from arith_hf import checkpoint, files
+from arith_hf.notation import expression as notation
 from arith_hf.train import sft
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arith_hf import notation
+from arith_hf.notation import expression as notation
 from arith_hf.tasks import expression as task
 from arith_hf.tasks.base import ERROR, Step, Working
 from arith_hf.tasks.grammar import UnknownCharacter

@@ -1,15 +1,17 @@
-"""The written form: how a problem, a working and an answer are written, and how they are read back.
+"""The written form of expressions: how a problem, a working and an answer are written, and how they are read back.
 
-The only room that knows the tags and keywords; may not know how a problem is solved, nor any framework.
+May not know how a problem is solved, nor any framework. What generic code asks of it is listed in `base`.
 """
 
 import re
 
-from arith_hf import tasks
+from arith_hf.notation.base import END_THINK, THINK
+from arith_hf.tasks import expression as task
 from arith_hf.tasks.base import ERROR, Answer, Step, Working
 
-PAD, UNK, BOS, EOS = "<pad>", "<unk>", "<bos>", "<eos>"
-THINK, END_THINK = "<think>", "</think>"  # ordinary tokens: decoding that skips special ones must keep them
+EOS = "<eos>"
+ALPHABET = "0123456789+-() \n"  # what an expression, and the end of a prompt, are written in
+EXAMPLE = "5 + (10 - 3)"
 HEAD, NOW, RESULT = "Evaluate: ", "Expression now: ", "Final Result: "
 FAILED = "Evaluation ERROR"
 
@@ -50,21 +52,42 @@ results, up to the end of the words behind them (which tell where the number end
 VERDICT = re.compile(rf"(?<={THINK})(?:\nStep [0-9]+: |\n{END_THINK}|{FAILED})")
 """What says whether a problem is malformed: the words behind `<think>`, of which the first token decides."""
 INTEGER = re.compile(r"-?[0-9]{1,2000}")  # Python reads no integer past 4300 digits
+LINE_ENDS = (HEAD, NOW)
+"""An expression follows; `line_stride` places these tokens.
+
+Not those of steps: where they begin at multiples too, step numbers are lost. Nor the end of a problem's line: the
+problem and the first line would stand further apart than other lines (LOG.md).
+"""
+STEP_ROOM = 64  # tokens: more than the fixed words and three numbers of one step take, even character by character
+LEAST_ROOM = 256  # tokens that any prompt may be answered with
 
 
 # Writing
 
 
-def problem(expression: str, task: str = "expression") -> str:
+def problem(expression: str) -> str:
     """`Evaluate: ` and the tidy expression; raises UnknownCharacter."""
-    return HEAD + tasks.get(task).tidy(expression)
+    return HEAD + task.tidy(expression)
+
+
+def posed(text: str) -> str:
+    """The problem that a trace, segment or drill poses: its own, the one it goes on from, or its fact.
+
+    >>> posed("Evaluate: 5 + 3\\n<think>"), posed("\\nExpression now: 7 - 4\\nStep 2: 7 - 4 = 3")
+    ('5 + 3', '7 - 4')
+    """
+    head = text.lstrip("\n").partition("\n")[0]
+    for mark in (HEAD, NOW):
+        if head.startswith(mark):
+            return head.removeprefix(mark)
+    return head.partition(": ")[2].partition(" = ")[0]
 
 
 def prompt(problem: str) -> str:
     return problem + "\n"
 
 
-def ask(text: str, task: str = "expression") -> str:
+def ask(text: str) -> str:
     """The prompt of what a person typed, with or without `Evaluate:` in front; raises UnknownCharacter.
 
     >>> ask("evaluate:12+7")
@@ -72,7 +95,12 @@ def ask(text: str, task: str = "expression") -> str:
     """
     # The head becomes spaces, so that a column in an error message counts from where the person began to type.
     expression = re.sub(r"^\s*evaluate\s*:", lambda head: " " * len(head[0]), text, flags=re.IGNORECASE)
-    return prompt(problem(expression, task))
+    return prompt(problem(expression))
+
+
+def room(prompt: str) -> int:
+    """New tokens that any right working of `prompt` fits in: a step per operator, each rewriting the line at most."""
+    return max(LEAST_ROOM, sum(map(prompt.count, "+-")) * (len(prompt) + STEP_ROOM))
 
 
 def step_line(number: int, step: Step) -> str:
@@ -101,13 +129,13 @@ def completion(working: Working) -> str:
     return THINK + step_lines(working.steps) + ending(working.answer)
 
 
-def solution(prompt: str, task: str) -> str:
+def solution(prompt: str) -> str:
     """The right completion of a prompt.
 
-    >>> solution("Evaluate: ((4))\\n", "expression")
+    >>> solution("Evaluate: ((4))\\n")
     '<think>\\n</think>\\nFinal Result: 4'
     """
-    return completion(tasks.get(task).work(prompt.removeprefix(HEAD).rstrip("\n")))
+    return completion(task.work(prompt.removeprefix(HEAD).rstrip("\n")))
 
 
 def segment(problem: str, working: Working, start: int, count: int, first: int) -> tuple[str, str]:
@@ -214,14 +242,6 @@ def facts(text: str) -> list[str]:
     return FACT.findall(text)
 
 
-def posed(text: str) -> str:
-    """The problem that a trace, segment or drill poses: its own, the one it goes on from, or its fact.
-
-    >>> posed("Evaluate: 5 + 3\\n<think>"), posed("\\nExpression now: 7 - 4\\nStep 2: 7 - 4 = 3")
-    ('5 + 3', '7 - 4')
-    """
-    head = text.lstrip("\n").partition("\n")[0]
-    for mark in (HEAD, NOW):
-        if head.startswith(mark):
-            return head.removeprefix(mark)
-    return head.partition(": ")[2].partition(" = ")[0]
+def shown(completion: str) -> str:
+    """The working for a person, a line a step; empty if there is none."""
+    return completion.partition(END_THINK)[0].strip().removeprefix(THINK).strip()

@@ -5,9 +5,9 @@ from collections import Counter
 
 import pytest
 
-from arith_hf import notation
-from arith_hf.corpus import draw
-from arith_hf.corpus.arguments import CorpusArguments
+from arith_hf.corpus.expression import Arguments as CorpusArguments
+from arith_hf.corpus.expression import rows as draw
+from arith_hf.notation import expression as notation
 from arith_hf.tasks import expression as task
 from arith_hf.tasks import shapes
 

@@ -4,7 +4,7 @@ import pytest
 
 from arith_hf import tasks
 from arith_hf.corpus import build
-from arith_hf.corpus.arguments import CorpusArguments
+from arith_hf.corpus.expression import Arguments as CorpusArguments
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,111 @@
+"""A corpus of sums: its keys, its rows, its test sets.
+
+May not know where the rows are written. Problems are drawn again until they fall into the split.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from arith_hf import notation, tasks
+from arith_hf.corpus.arguments import CorpusArguments, key, need
+from arith_hf.corpus.draw import Row, describe, split_of
+from arith_hf.notation.addition import Addition
+
+TRIES = 10_000  # draws before a split is taken to hold no such problem
+
+CARD = {
+    "sources": "`trace` (a problem and its whole working, exactly the prompt and completion of an sft row).",
+    "level": "digits of the longest operand; `carries`: the most columns in a row that carry out",
+    "normal": "operands in order of size, so that `1+2=` and `2+1=` are one problem",
+    "split": "The columns of a working do not obey it: there are a few hundred of them in all.",
+    "sets": """`heldout` holds the same sets of the validation split: choose by them, not by a test set. Its
+`validation` is what `test/test` is: no repeats, lengths drawn as in training. Each set of `harder` is longer, has more
+operands or longer carries. `whole` holds every problem of a small domain, those of training too: its `kind` is the
+split.""",
+}
+
+
+@dataclass
+class AdditionArguments(CorpusArguments):
+    """How sums are written, and what to draw of them."""
+
+    style: str = key("columns", "how an answer is written: direct, columns (worked), reversed (lowest digit first)")
+    zero_pad: int = key(0, "write every operand with so many digits at least, and the answer with one more")
+    align: int = key(0, "1: write every operand with as many digits as the longest")
+    think_length: int = key(0, "tokens of a working, filled with <noop>; 0: as many as it takes")
+    min_digits: int = key(1, "least digits of the longest operand")
+    max_digits: int = key(3, "greatest; every length between is as likely")
+    max_operands: int = key(2, "operands, from 2 on, every number as likely")
+    carry_rate: float = key(0.0, "share of training problems whose carry runs through several columns")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        notation.of(self.form)  # checks how it is written
+        need(1, "min_digits", self.min_digits)
+        need(self.min_digits, "max_digits", self.max_digits)
+        need(2, "max_operands", self.max_operands)
+        if not 0 <= self.carry_rate <= 1:
+            raise ValueError(f"need 0 <= carry_rate <= 1, got {self.carry_rate}")
+
+    @property
+    def form(self) -> str:
+        return Addition(self.style, self.zero_pad, self.align, self.think_length).name
+
+
+Arguments = AdditionArguments
+
+
+def pose(rng: random.Random, split: str, recipe: AdditionArguments, **knobs: object) -> str:
+    """A sum of the split; ValueError where the split seems to have none."""
+    task = tasks.get(recipe.task)
+    drawn = {"min_digits": recipe.min_digits, "max_digits": recipe.max_digits, "max_operands": recipe.max_operands}
+    drawn |= knobs
+    for _ in range(TRIES):
+        problem = task.pose(rng, **drawn)
+        if split_of(task.normalise(problem)) == split:
+            return problem
+    raise ValueError(f"found no sum in the {split} split with {drawn}: widen the digits")
+
+
+def sft_row(rng: random.Random, split: str, recipe: AdditionArguments) -> Row:
+    return describe(pose(rng, split, recipe, carry_rate=recipe.carry_rate), split, recipe)
+
+
+def pretrain_row(rng: random.Random, split: str, recipe: AdditionArguments) -> Row:
+    """Prompt and completion, of which the prompt is given, not learned."""
+    row = sft_row(rng, split, recipe)
+    text = row["prompt"] + row["completion"]
+    return {"text": text, "source": "trace", "given": len(row["prompt"]), "ends": True}
+
+
+def prompts_row(rng: random.Random, split: str, recipe: AdditionArguments) -> Row:
+    row = sft_row(rng, split, recipe)
+    return {column: row[column] for column in ("prompt", "answer", "task", "level", "steps", "kind")}
+
+
+ROWS: dict[str, Callable[[random.Random, str, AdditionArguments], Row]] = {
+    "pretrain": pretrain_row,
+    "sft": sft_row,
+    "prompts": prompts_row,
+}
+
+
+def sets(recipe: AdditionArguments) -> list[tuple[str, Row, int]]:
+    """(name, knobs of `pose`, rows) of the test sets."""
+    harder = tasks.get(recipe.task).HARDER
+    return [
+        ("test/test", {}, recipe.num_test),
+        ("heldout/validation", {}, recipe.num_test),
+        *(
+            (f"{place}/{name}", harder[name][1], recipe.num_harder)
+            for place in ("harder", "heldout")
+            for name in recipe.harder or ()
+        ),
+    ]
+
+
+def whole(recipe: AdditionArguments) -> dict[str, list[str]]:
+    """Sets of every problem of a small domain: all sums of two numbers below 100."""
+    pairs = [f"{one}+{other}=" for one in range(100) for other in range(100)]
+    return {"pairs": pairs} if recipe.min_digits <= 2 <= recipe.max_digits else {}

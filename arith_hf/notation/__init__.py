@@ -1,0 +1,24 @@
+"""The written forms of the tasks: for each, how a problem, a working and an answer are written and read back.
+
+The only room that knows the tags and keywords; may not know how a problem is solved, nor any framework. A form is named
+as the column `task` of every row names it: `expression`, or `addition/columns` with options behind.
+"""
+
+from functools import cache
+
+from arith_hf.notation import expression
+from arith_hf.notation.addition import Addition
+from arith_hf.notation.base import BOS, END_THINK, PAD, THINK, UNK, Form
+
+__all__ = ["BOS", "END_THINK", "PAD", "THINK", "UNK", "Form", "of"]
+
+
+@cache
+def of(name: str) -> Form:
+    """The form of this name; ValueError names the known ones."""
+    task = name.partition("/")[0]
+    if name == "expression":
+        return expression
+    if task == "addition":
+        return Addition.read(name)
+    raise ValueError(f"unknown task {name!r}: need expression, or addition/STYLE")
