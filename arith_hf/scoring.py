@@ -5,6 +5,7 @@ the task.
 """
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from operator import eq
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,7 @@ def score(samples: list[Row], headline: str, cut: bool = False) -> Row:
         "by_steps": group(rows, lambda row: row.get("steps"), measure),
         "by_kind": group(samples, lambda row: row.get("kind"), measure),
         **{
-            f"by_{trait}": group(rows, lambda row, trait=trait: row.get(trait), measure)
+            f"by_{trait}": group(rows, partial(get, key=trait), measure)
             for trait in tasks.get(rows[0].get("task", "expression")).TRAITS
         },
     }
@@ -106,6 +107,10 @@ def score(samples: list[Row], headline: str, cut: bool = False) -> Row:
 
 def share(part: int, whole: int) -> float | None:
     return round(part / whole, 5) if whole else None
+
+
+def get(row: Row, key: str) -> Any:
+    return row.get(key)
 
 
 def group(rows: Iterable[Row], key: Callable[[Row], Any], measure: Callable[[list[Row]], Row]) -> dict[str, Row]:

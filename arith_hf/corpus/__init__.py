@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = read(argv or [])
     started = time.perf_counter()
     manifest = build(arguments)
-    show(arguments.output_dir, manifest, time.perf_counter() - started)
+    show(str(arguments.output_dir), manifest, time.perf_counter() - started)
     return 0
 
 

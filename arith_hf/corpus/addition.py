@@ -59,8 +59,8 @@ Arguments = AdditionArguments
 def pose(rng: random.Random, split: str, recipe: AdditionArguments, **knobs: object) -> str:
     """A sum of the split; ValueError where the split seems to have none."""
     task = tasks.get(recipe.task)
-    drawn = {"min_digits": recipe.min_digits, "max_digits": recipe.max_digits, "max_operands": recipe.max_operands}
-    drawn |= knobs
+    names = ("min_digits", "max_digits", "max_operands")
+    drawn: Row = {**{name: getattr(recipe, name) for name in names}, **knobs}
     for _ in range(TRIES):
         problem = task.pose(rng, **drawn)
         if split_of(task.normalise(problem)) == split:
