@@ -83,7 +83,10 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
 
 def form_of(path: str | Path) -> notation.Form:
     """The written form of a checkpoint's problems, known before anything is loaded; that of expressions by default."""
-    config = Path(path) / "tokenizer_config.json"
+    folder = Path(path)
+    if is_adapter(folder) and not has_tokenizer(folder):
+        folder = base_of(folder)
+    config = folder / "tokenizer_config.json"
     said = files.read_json(config).get(tokenizer.TASK) if config.is_file() else None
     return notation.of(said or "expression")
 

@@ -59,9 +59,8 @@ def parse(argv: list[str]) -> Any:
     parser.add_argument("--top_tokens", type=int, default=0, help="show so many likely tokens at each step (default 0)")
     given = parser.parse_intermixed_args(protect(argv))
     given.expressions = [expression.strip() for expression in given.expressions]
-    form = checkpoint.form_of(given.checkpoint)
-    for expression in given.expressions:
-        form.ask(expression)  # a character that it does not know is an error now, not after loading
+    for expression in given.expressions if Path(given.checkpoint).is_dir() else ():
+        checkpoint.form_of(given.checkpoint).ask(expression)  # what it does not know is an error now, not after loading
     if bool(given.input) != bool(given.output) or (given.input and given.expressions):
         raise ValueError("need --input and --output together and no expressions beside them, or neither")
     if given.batch_size < 1 or given.temperature < 0 or (given.max_new_tokens is not None and given.max_new_tokens < 1):
@@ -99,13 +98,15 @@ def block(row: dict[str, Any], form: Form) -> str:
     elif result is None:
         result = "none (the model did not write a readable answer)"
     rule = "-" * 60
-    steps = "\n".join(f"  {line}" for line in (working or "(nothing to do)").splitlines())
-    return f"{rule}\nSOLUTION:\n{rule}\n\nReasoning Steps:\n{steps}\n\nFinal Result: {result}\n{rule}"
+    lines = (working or "(nothing to do)").splitlines()
+    steps = "".join(f"  {line}\n" for line in ("Reasoning Steps:", *lines)).removeprefix("  ")
+    none = form.read_steps("") is None and not working  # the form has no steps, and nothing else is to be shown
+    return f"{rule}\nSOLUTION:\n{rule}\n\n{'' if none else steps + chr(10)}Final Result: {result}\n{rule}"
 
 
 def show_tokens(solver: Solver, row: dict[str, Any], count: int) -> None:
     """What the model gave a chance at each token of a completion: a line a token, the likeliest first."""
-    for written, choices in solver.next_tokens(row["problem"], row["completion"], count) if count else ():
+    for written, choices in solver.next_tokens(row["problem"], row["token_ids"], count) if count else ():
         print(f"  {written!r:<24}" + "  ".join(f"{text!r} {share:.1%}" for text, share in choices))
 
 

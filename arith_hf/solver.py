@@ -8,7 +8,7 @@ From Python: `Solver.from_pretrained(DIR).solve("5 + (10 - 3)")`. The verb is in
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +36,15 @@ class Completion:
 
     `answer` is read from the text; None if there is none, or if the text was cut off. Of greedy decoding from a draft,
     `agreed` is the share of the draft's tokens, each behind those before it, that the model would have written
-    (token accuracy under teacher forcing).
+    (token accuracy under teacher forcing). `token_ids` are what was written, the end token too, and padding behind it.
     """
 
     text: str
     num_tokens: int
     finished: bool
     answer: Answer | None = None
-    agreed: float | None = None
+    agreed: float | None = field(default=None, compare=False)
+    token_ids: tuple[int, ...] = field(default=(), compare=False, repr=False)
 
 
 def generate(
@@ -182,7 +183,7 @@ def read(tokenizer: Any, ids: list[int], ends: list[int], agreed: float | None =
     stop = next((place for place, token in enumerate(ids) if token in ends), None)
     text = tokenizer.decode(ids[:stop], skip_special_tokens=True, clean_up_tokenization_spaces=False)
     answer = None if stop is None else tokenizers.form_of(tokenizer).read_answer(text)
-    return Completion(text, len(ids) if stop is None else stop + 1, stop is not None, answer, agreed)
+    return Completion(text, len(ids) if stop is None else stop + 1, stop is not None, answer, agreed, tuple(ids))
 
 
 def end_tokens(model: Any, tokenizer: Any) -> list[int]:
@@ -270,7 +271,8 @@ class Solver:
         seed: int = 0,
         progress: bool | tqdm = False,
     ) -> list[dict[str, Any]]:
-        """A dict with `problem`, `completion`, `answer` (integer, "ERROR" or None) and `finished` for each problem.
+        """A dict with `problem`, `completion`, `answer` (integer, "ERROR" or None) and `finished` for each problem,
+        and the `token_ids` of the completion.
 
         A problem is what a person types, such as `5 + (10 - 3)`. ValueError names a character that none can have.
         """
@@ -287,24 +289,29 @@ class Solver:
             progress=progress,
         )
         return [
-            {"problem": problem, "completion": done.text, "answer": done.answer, "finished": done.finished}
+            {
+                "problem": problem,
+                "completion": done.text,
+                "answer": done.answer,
+                "finished": done.finished,
+                "token_ids": list(done.token_ids[: done.num_tokens]),
+            }
             for problem, done in zip(asked, completions, strict=True)
         ]
 
     @torch.no_grad()
-    def next_tokens(self, problem: str, completion: str, count: int) -> list[tuple[str, list[tuple[str, float]]]]:
-        """Each token of a completion, its end included, and the `count` likeliest tokens there with their chances."""
-        begun = self.tokenizer(self.prompt(problem))["input_ids"]
-        written = [*self.tokenizer(completion, add_special_tokens=False)["input_ids"], self.tokenizer.eos_token_id]
-        ids = torch.tensor([begun + written], device=self.model.device)
+    def next_tokens(
+        self, problem: str, token_ids: Sequence[int], count: int
+    ) -> list[tuple[str, list[tuple[str, float]]]]:
+        """Each token that was written, and the `count` likeliest tokens at its place with their chances."""
+        begun, decode = self.tokenizer(self.prompt(problem))["input_ids"], self.tokenizer.decode
+        ids = torch.tensor([[*begun, *token_ids]], device=self.model.device)
         logits = self.model(input_ids=ids[:, :-1], use_cache=False).logits[0, len(begun) - 1 :]  # (T, V)
-        shares, tokens = logits.float().softmax(-1).topk(min(count, logits.shape[-1]))
+        shares, likeliest = logits.float().softmax(-1).topk(min(count, logits.shape[-1]))
+        choices = zip(likeliest.tolist(), shares.tolist(), strict=True)
         return [
-            (
-                self.tokenizer.decode([one]),
-                [(self.tokenizer.decode([at]), share) for at, share in zip(*pair, strict=True)],
-            )
-            for one, pair in zip(written, zip(tokens.tolist(), shares.tolist(), strict=True), strict=True)
+            (decode([written]), [(decode([one]), share) for one, share in zip(*choice, strict=True)])
+            for written, choice in zip(token_ids, choices, strict=True)
         ]
 
     def prompt(self, problem: str) -> str:

@@ -258,7 +258,8 @@ def test_next_tokens_are_chances_behind_what_was_written(pupil: Path) -> None:
     asked = solver.Solver.from_pretrained(pupil)
     right = asked.form.solution(asked.prompt("658+189="))
     wrong = right[:-1] + "0"
-    found = asked.next_tokens("658+189=", wrong, 1000)
+    ids = [*asked.tokenizer(wrong, add_special_tokens=False)["input_ids"], asked.tokenizer.eos_token_id]
+    found = asked.next_tokens("658+189=", ids, 1000)
     last = found[-2]
     assert (last[0], last[1][0][0]) == ("0", right[-1])
     assert all(sum(share for _, share in told) == pytest.approx(1, abs=1e-4) for _, told in found)

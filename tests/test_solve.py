@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from arith_hf import files, solve
+from arith_hf import files, notation, solve
 from arith_hf.__main__ import main
 
 BLOCK = """\
@@ -49,7 +49,7 @@ def test_the_block(pupil: Path, capsys: pytest.CaptureFixture) -> None:
     ],
 )
 def test_the_block_of_other_completions(row: dict, shown: str) -> None:
-    assert shown in solve.block({"finished": True, **row})
+    assert shown in solve.block({"finished": True, **row}, notation.of("expression"))
 
 
 def test_expressions_that_begin_with_a_minus(pupil: Path, capsys: pytest.CaptureFixture) -> None:
@@ -174,7 +174,8 @@ def test_mistakes_are_named_before_the_model_is_loaded(
     monkeypatch.chdir(tmp_path)
     for name in ("in.jsonl", "old.jsonl"):
         (tmp_path / name).write_text('{"problem": "1 + 2"}\n')
-    assert run(Path("no/such/checkpoint"), *arguments) == 2
+    (tmp_path / "model").mkdir()
+    assert run(Path("model"), *arguments) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert said in line
     assert (tmp_path / "old.jsonl").read_text() == '{"problem": "1 + 2"}\n'

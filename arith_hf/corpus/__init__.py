@@ -17,7 +17,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from arith_hf import files, recipe, tasks
+from arith_hf import files, recipe
 from arith_hf.corpus import addition, card, census, draw, exam, expression
 from arith_hf.corpus.arguments import CorpusArguments
 
@@ -43,8 +43,12 @@ def read(argv: Sequence[str]) -> CorpusArguments:
 
 def room(task: str) -> ModuleType:
     """Where the keys and the rows of a task are."""
-    tasks.get(task)  # raises where there is none
-    return {"expression": expression, "addition": addition}[task]
+    rooms = {"expression": expression, "addition": addition}
+    if task not in rooms:
+        raise ValueError(
+            f"unknown task {task!r}: need one of {', '.join(rooms)} (how sums are written goes into style)"
+        )
+    return rooms[task]
 
 
 def build(arguments: CorpusArguments) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from arith_hf import notation, tasks
 from arith_hf.corpus.arguments import CorpusArguments, key, need
 from arith_hf.corpus.draw import Row, describe, split_of
 from arith_hf.notation.addition import Addition
+from arith_hf.tasks.grammar import MAX_DIGITS
 
 TRIES = 10_000  # draws before a split is taken to hold no such problem
 
@@ -45,8 +46,20 @@ class AdditionArguments(CorpusArguments):
         need(1, "min_digits", self.min_digits)
         need(self.min_digits, "max_digits", self.max_digits)
         need(2, "max_operands", self.max_operands)
+        self.check_room()
         if not 0 <= self.carry_rate <= 1:
             raise ValueError(f"need 0 <= carry_rate <= 1, got {self.carry_rate}")
+
+    def check_room(self) -> None:
+        """ValueError where the longest problem of any set cannot be written: nines alone, which carry everywhere."""
+        task, form = tasks.get(self.task), notation.of(self.form)
+        for name, knobs in {"max_digits": {}, **{one: task.HARDER[one][1] for one in self.harder or ()}}.items():
+            digits, operands = (knobs.get(key, getattr(self, key)) for key in ("max_digits", "max_operands"))
+            nines = "+".join(["9" * min(digits, MAX_DIGITS + 1)] * operands)
+            try:
+                form.completion(task.work(f"{task.tidy(nines)}"))
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from error
 
     @property
     def form(self) -> str:

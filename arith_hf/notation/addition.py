@@ -233,13 +233,19 @@ class Addition:
         return problem if task.numbers(problem) is None else task.tidy(problem)
 
     def shown(self, completion: str) -> str:
-        """The working for a person, a column a line; empty if there is none.
+        """For a person: what an open sum was completed by, and the working, a column a line; what is not in the form as
+        it is.
 
-        >>> Addition().shown("<think>8+7=15 5+0+1=6<noop></think>65")
-        '8+7=15\\n5+0+1=6'
+        >>> Addition().shown("<think>8+7=15 5+0+1=6<noop></think>65"), Addition("direct").shown("5=12")
+        ('8+7=15\\n5+0+1=6', '... 5=')
         """
-        thought = completion.partition(THINK)[2].partition(END_THINK)[0]
-        return "\n".join(thought.replace(NOOP, "").split())
+        mark = THINK if self.style == "columns" else "="
+        if mark not in completion and (mark == THINK or self.read_answer(completion) is None):
+            return completion.replace(NOOP, "")
+        head, _, rest = completion.rpartition(mark)
+        opened = [f"... {self.turned(head.removesuffix('='))}="] if head else []
+        working = rest.partition(END_THINK)[0].replace(NOOP, "").split() if mark == THINK else []
+        return "\n".join([*opened, *working])
 
 
 def line(column: Column) -> str:

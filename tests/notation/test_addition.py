@@ -305,6 +305,9 @@ def test_a_working_is_shown_a_column_a_line():
     assert Addition().shown(f"<think>8+7=15 5+0+1=6{NOOP}{NOOP}</think>65") == "8+7=15\n5+0+1=6"
     assert Addition().shown("<think>8+7=15 5+") == "8+7=15\n5+"
     assert Addition("direct").shown("65") == Addition().shown("<think></think>65") == ""
+    assert Addition().shown("12+9=<think>0+2=2</think>2").splitlines() == ["... 12+9=", "0+2=2"]
+    assert Addition("reversed").shown("21=81") == "... 12="
+    assert Addition("direct").shown("4+x") == Addition().shown("4+x") == "4+x"
 
 
 def test_aligned_operands_are_as_long_as_the_longest():
