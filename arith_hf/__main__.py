@@ -24,6 +24,7 @@ VERBS = {  # verb -> (module, function, what it does)
     "gumbel": ("arith_hf.train.gumbel", "main", "tune on answers alone, the model writing its own workings"),
     "sft": ("arith_hf.train.sft", "main", "tune on prompt and completion, in full or with LoRA (use_peft)"),
     "grpo": ("arith_hf.train.grpo", "main", "reinforce right answers"),
+    "audit-reward": ("arith_hf.audit", "main", "find out whether a reward function can be cheated"),
     "evaluate": ("arith_hf.evaluate", "main", "measure a checkpoint on the saved test sets"),
     "solve": ("arith_hf.solve", "main", "answer problems: interactive, one, or a JSONL file"),
     "merge": ("arith_hf.checkpoint", "merge_main", "fold a LoRA adapter into a full checkpoint"),
@@ -93,7 +94,7 @@ def explain(error: BaseException) -> tuple[str, int]:
 
 def overview() -> str:
     """The text of `arith-hf --help`."""
-    lines = [f"  {verb:<10} {what}" for verb, (_, _, what) in VERBS.items()]
+    lines = [f"  {verb:<12} {what}" for verb, (_, _, what) in VERBS.items()]
     return "\n".join(
         [
             "usage: arith-hf VERB [--config recipes/<model>/<verb>.yaml] [--key value ...] [--debug]",

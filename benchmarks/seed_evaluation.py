@@ -16,8 +16,8 @@ from typing import Any
 import torch
 
 from arith_hf import checkpoint, files, solver, tasks
-from arith_hf.notation import expression as notation
 from arith_hf.model import ArithConfig, ArithForCausalLM
+from arith_hf.notation import expression as notation
 from benchmarks import material, seed_program
 from benchmarks.measure import Row, core_seconds, rounded
 from benchmarks.seed_training import overrides

@@ -27,6 +27,28 @@ def test_pays_for_right_only(completion, answer, paid):
     assert rewards.exact_answer(completions=[completion], answer=[answer], prompts=["Final Result: 12"]) == [paid]
 
 
+@pytest.mark.parametrize("path", ["nowhere.reward", "arith_hf.rewards.none", "reward", "arith_hf.rewards.__doc__"])
+def test_an_unknown_reward_is_named(path):
+    with pytest.raises(ValueError, match=f"no function at `{path}`"):
+        rewards.find(path)
+
+
+def test_a_module_of_the_working_directory_is_found(tmp_path, monkeypatch):
+    """A console script has its own folder first on the path, not the working directory."""
+    (tmp_path / "reward_of_the_folder.py").write_text("def nothing(completions, **_): return [0.0] * len(completions)")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
+    assert rewards.find("reward_of_the_folder.nothing")(completions=["a"]) == [0.0]
+
+
+def test_a_module_that_fails_is_the_users_mistake(tmp_path, monkeypatch):
+    (tmp_path / "reward_that_exits.py").write_text("raise SystemExit(0)")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    with pytest.raises(ValueError, match="no function at `reward_that_exits"):
+        rewards.find("reward_that_exits.pay")
+
+
 def test_imports_without_any_framework():
     """So that stock `trl grpo` finds it by dotted path at no cost."""
     code = "import arith_hf.rewards, sys; print([m for m in ('torch', 'transformers') if m in sys.modules])"

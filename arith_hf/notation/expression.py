@@ -215,7 +215,7 @@ def read_answer(completion: str) -> Answer | None:
     """
     _, closed, rest = completion.partition(END_THINK)
     _, found, answer = rest.rpartition(RESULT.rstrip())
-    answer = answer.strip()
+    answer = answer.strip(" \n")
     if not closed or not found:
         return None
     if answer == ERROR:

@@ -5,15 +5,13 @@ May not know the problems: prompts come with their answers, and a reward functio
     accelerate launch --config_file recipes/accelerate/cpu.yaml -m arith_hf grpo --config recipes/M/grpo.yaml
 """
 
-import importlib
 from dataclasses import dataclass, field
-from typing import Any
 
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 from trl import GRPOConfig, GRPOTrainer, ModelConfig, get_peft_config
 
-from arith_hf import notation, recipe
+from arith_hf import notation, recipe, rewards
 from arith_hf.train import data, stage
 from arith_hf.train.samples import Samples
 
@@ -27,15 +25,6 @@ class GrpoArguments(stage.StageArguments):
         default_factory=lambda: ["arith_hf.rewards.exact_answer"],
         metadata={"help": "Reward functions by dotted path, in TRL's signature."},
     )
-
-
-def reward(path: str) -> Any:
-    """The function at a dotted path."""
-    module, _, name = path.rpartition(".")
-    try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"reward_funcs: no function at `{path}` ({error})") from error
 
 
 def check(training: GRPOConfig) -> None:
@@ -69,7 +58,7 @@ def prepare(argv: list[str]) -> tuple[GRPOTrainer, stage.Run]:
     """Everything checked and loaded, nothing trained."""
     own, training, model_config = recipe.read((GrpoArguments, GRPOConfig, ModelConfig), argv, "grpo")
     check(training)
-    rewards = [reward(path) for path in own.reward_funcs]
+    reward_funcs = [rewards.find(path) for path in own.reward_funcs]
     model, model_tokenizer = data.load_parent(model_config)
     data.check_tokenizer(model_tokenizer, own.dataset_name)
     train, validation = (
@@ -83,7 +72,7 @@ def prepare(argv: list[str]) -> tuple[GRPOTrainer, stage.Run]:
     trainer = GRPOTrainer(
         model=model,
         args=training,
-        reward_funcs=rewards,
+        reward_funcs=reward_funcs,
         train_dataset=train,
         eval_dataset=held_out,
         processing_class=model_tokenizer,

@@ -1,10 +1,8 @@
-import pytest
 import torch
 from conftest import stage
 from safetensors.torch import load_file
 
 from arith_hf import files
-from arith_hf.train import grpo
 
 
 def test_parameters_move_and_held_out_accuracy_is_logged(road, tmp_path):
@@ -25,9 +23,3 @@ def test_parameters_move_and_held_out_accuracy_is_logged(road, tmp_path):
 def test_a_save_between_generations_is_refused(road, capsys):
     assert stage(road, "grpo", "--save_steps", "3", "--eval_steps", "3") == 2
     assert "save_steps: need a multiple of" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("path", ["nowhere.reward", "arith_hf.rewards.none", "reward"])
-def test_an_unknown_reward_is_named(path):
-    with pytest.raises(ValueError, match=f"no function at `{path}`"):
-        grpo.reward(path)
