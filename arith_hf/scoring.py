@@ -4,7 +4,9 @@ May not know the model, nor which test set a row comes from. The counting is the
 the task.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from functools import partial
 from operator import eq
 from pathlib import Path
@@ -14,8 +16,11 @@ import evaluate
 
 from arith_hf import notation, tasks
 from arith_hf.solver import Completion
-from arith_hf.tasks.base import Working
+from arith_hf.tasks.base import KINDS, Fault, Working
 
+OUTCOMES = ("right", "unfaithful", "wrong", "unparseable", "truncated")
+"""Right for right reasons; the right answer, and a fault on the way; another answer; none to be read; cut off."""
+FIRST = 10  # steps of which first faults are counted one by one: most workings have no more
 METRIC = Path(__file__).with_name("metric") / "exact_answer.py"
 Row = dict[str, Any]
 
@@ -39,26 +44,39 @@ def expression(row: Row) -> str:
 def judge(row: Row, done: Completion, facts: set[str] | None = None) -> Row:
     """A row of samples.jsonl: the problem, what was written, what was read from it, and the verdict.
 
-    `fault` is the first wrong step, counted from 0, and why; `unseen` counts the single facts of the right working that
-    are not among `facts`, those trained on.
+    `fault` is the first wrong step, counted from 0, why, and of which of `tasks.base.KINDS`; `outcome` is one of
+    OUTCOMES; `valid` says of each step whether it follows from what was written before it, right or wrong; `unseen`
+    counts the single facts of the right working that are not among `facts`, those trained on.
     """
     form, due = form_of(row), work(row)
     right = done.answer is not None and str(done.answer) == row["answer"]
-    steps = form.read_steps(done.text)
-    fault = tasks.get(row.get("task", "expression")).judge(expression(row), steps, done.answer)
+    task, problem = tasks.get(row.get("task", "expression")), expression(row)
+    reading, steps = form.read_working(done.text, done.finished), form.read_steps(done.text)
+    fault = task.judge(problem, reading, done.answer)
     return {
         **row,
         "completion": done.text,
         "prediction": done.answer,
         "right": right,
         "steps_right": right and fault is None,
-        "fault": None if fault is None else {"index": fault.index, "reason": fault.reason},
+        "fault": None if fault is None else asdict(fault),
+        "outcome": outcome(right, fault, done.finished, done.answer is not None),
         "finished": done.finished,
         "num_tokens": done.num_tokens,
         **({} if steps is None else {"steps_done": sum(map(eq, steps, due.steps))}),
+        **({} if reading.steps is None else {"valid": task.valid_steps(problem, reading.steps)}),
         **({} if done.agreed is None else {"agreed": round(done.agreed, 4)}),
         **({} if facts is None else {"unseen": len(set(form.facts(form.completion(due))) - facts)}),
     }
+
+
+def outcome(right: bool, fault: Fault | None, finished: bool, readable: bool) -> str:
+    """Which of OUTCOMES a completion is; `right` and `readable` are about its answer."""
+    if not finished:
+        return "truncated"
+    if not readable:
+        return "unparseable"
+    return "wrong" if not right else "right" if fault is None else "unfaithful"
 
 
 # Counting
@@ -68,7 +86,8 @@ def score(samples: list[Row], headline: str, cut: bool = False) -> Row:
     """The numbers of the rows of the file `headline`: overall, by level, by steps, by unseen facts; of all, by kind.
 
     `token_accuracy`: share of the right completion's tokens, each behind the right ones before it, that the model would
-    write, mean over problems; `step_accuracy`: share of the steps (of a sum: the columns) that it wrote right itself.
+    write, mean over problems; `step_accuracy`: share of the steps (of a sum: the columns) that it wrote right itself;
+    `step_validity`: share of the steps it wrote that follow from what it wrote before them.
 
     Of completions that were `cut` off at their fault nobody knows whether they would have said ERROR.
     """
@@ -98,11 +117,28 @@ def score(samples: list[Row], headline: str, cut: bool = False) -> Row:
         groups["by_unseen"] = group(rows, lambda row: "some" if row["unseen"] else "none", measure)
     forced = [row["agreed"] for row in rows if "agreed" in row]
     stepped = [row for row in rows if "steps_done" in row and row.get("steps")]
+    valid = [one for row in rows for one in row.get("valid", ())]
     accuracies = {
         "token_accuracy": round(sum(forced) / len(forced), 5) if forced else None,
         "step_accuracy": share(sum(row["steps_done"] for row in stepped), sum(row["steps"] for row in stepped)),
+        "step_validity": share(sum(valid), len(valid)),
     }
-    return measure(rows) | accuracies | groups
+    return measure(rows) | accuracies | verdicts(rows) | groups
+
+
+def verdicts(rows: list[Row]) -> Row:
+    """How many rows came to which of OUTCOMES; the first faults by kind, and by step (counted from 1)."""
+    found, faults = Counter(row["outcome"] for row in rows), [row["fault"] for row in rows if row["fault"]]
+    kinds, places = Counter(fault["kind"] for fault in faults), Counter(fault["index"] + 1 for fault in faults)
+    later = sum(number for place, number in places.items() if place > FIRST)
+    steps = {str(place): places[place] for place in sorted(places) if place <= FIRST}
+    return {
+        "outcomes": {name: found[name] for name in OUTCOMES},
+        "faults": {
+            "by_kind": {kind: kinds[kind] for kind in KINDS if kind in kinds},
+            "by_step": steps | ({f"{FIRST + 1}+": later} if later else {}),
+        },
+    }
 
 
 def share(part: int, whole: int) -> float | None:
@@ -131,10 +167,16 @@ def summarize(report: Row) -> str:
         lines += [f"{name}: {block['protocol']}", table_row("all", block)]
         for key in sorted(key for key in block if key.startswith("by_")):
             lines += [table_row(f"{key[3:]} {value}", part) for value, part in block.get(key, {}).items()]
-        parts = {"tokens under teacher forcing": "token_accuracy", "steps": "step_accuracy"}
+        parts = {
+            "tokens under teacher forcing": "token_accuracy",
+            "steps": "step_accuracy",
+            "steps, given the line before": "step_validity",
+        }
         told = [f"{what} {block[key]:.3%}" for what, key in parts.items() if block.get(key) is not None]
         if told:
             lines.append(f"  right one by one: {', '.join(told)}")
+        lines += [counts("outcomes", block["outcomes"]), counts("first faults", block["faults"]["by_kind"])]
+        lines.append(counts("first faults by step", block["faults"]["by_step"]))
         if block["called_error"] is not None:
             lines.append(f"  valid problems answered ERROR: {block['called_error']:.2%}")
         if block["stop_at_fault"]:
@@ -159,6 +201,10 @@ def table_row(label: str, block: Row) -> str:
         f"  every step {block['steps_match']:7.2%}  parsed {block['parse_rate']:7.2%}"
         f"  {block['mean_tokens']:6.1f} tokens  n {block['n']}"
     )
+
+
+def counts(label: str, found: dict[str, int]) -> str:
+    return f"  {label}: {', '.join(f'{name} {number}' for name, number in found.items() if number) or 'none'}"
 
 
 def band(share: float) -> str:

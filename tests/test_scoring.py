@@ -6,6 +6,7 @@ from arith_hf import scoring, solver, tasks
 from arith_hf.metric.exact_answer import wilson
 from arith_hf.notation import expression as notation
 from arith_hf.notation import of
+from arith_hf.tasks.base import Fault
 
 TASK = tasks.get("expression")
 EXPRESSION = "5 + (10 - 3)"
@@ -25,22 +26,23 @@ def row(expression: str = EXPRESSION, **more: object) -> dict:
     ("text", "finished", "right", "steps_right", "fault"),
     [
         (RIGHT, True, True, True, None),
-        (RIGHT, False, False, False, (2, "the answer is 12, not None")),
-        (RIGHT.replace("Result: 12", "Result: 13"), True, False, False, (2, "the answer is 12, not 13")),
-        (RIGHT.replace("10 - 3 = 7", "10 - 3 = 8"), True, True, False, (0, "10 - 3 is 7, not 8")),
-        (RIGHT.replace("now: 5 + 7", "now: 5 + 8"), True, True, False, (0, "what remains is 5 + 7, not 5 + 8")),
-        (RIGHT.replace("Step 2", "Step 3"), True, True, False, (1, "need 2 steps, got 1")),
-        ("<think>\n</think>\nFinal Result: 12", True, True, False, (0, "need 2 steps, got 0")),
-        ("", True, False, False, (0, "need 2 steps, got 0")),
-        (notation.completion(TASK.work("3 +")), True, False, False, (0, "need 2 steps, got 0")),
+        (RIGHT, False, False, False, (2, "the text was cut off after 2 steps", "cut")),
+        (RIGHT.replace("Result: 12", "Result: 13"), True, False, False, (2, "the answer is 12, not 13", "answer")),
+        (RIGHT.replace("10 - 3 = 7", "10 - 3 = 8"), True, True, False, (0, "10 - 3 is 7, not 8", "digit")),
+        (RIGHT.replace("now: 5 + 7", "now: 5 + 8"), True, True, False, (0, "what remains is 5 + 7, not 5 + 8", "copy")),
+        (RIGHT.replace("Step 2", "Step 3"), True, True, False, (1, "this is step 2, not 3", "numbering")),
+        ("<think>\n</think>\nFinal Result: 12", True, True, False, (0, "need 2 steps, got 0", "stop")),
+        ("", True, False, False, (0, "need 2 steps, got 0", "stop")),
+        ("nothing", True, False, False, (0, "not in the form: 'nothing'", "wording")),
+        (notation.completion(TASK.work("3 +")), True, False, False, (0, "need 2 steps, got 0", "verdict")),
     ],
 )
 def test_a_completion_is_judged_step_by_step(
-    text: str, finished: bool, right: bool, steps_right: bool, fault: tuple[int, str] | None
+    text: str, finished: bool, right: bool, steps_right: bool, fault: tuple[int, str, str] | None
 ) -> None:
     judged = scoring.judge(row(), Completion(text, 9, finished))
     assert (judged["right"], judged["steps_right"]) == (right, steps_right)
-    assert judged["fault"] == (None if fault is None else {"index": fault[0], "reason": fault[1]})
+    assert judged["fault"] == (None if fault is None else dict(zip(("index", "reason", "kind"), fault, strict=True)))
     assert judged | row() == judged
     assert "unseen" not in judged
 
@@ -80,6 +82,48 @@ def test_groups_are_counted_and_rows_aside_only_by_kind() -> None:
     }
     assert block["by_kind"]["invalid"]["exact_match"] == 1.0
     assert "by_unseen" not in scoring.score([{k: v for k, v in samples[0].items() if k != "unseen"}], "test.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("right", "faulty", "finished", "readable", "outcome"),
+    [
+        (True, False, True, True, "right"),
+        (True, True, True, True, "unfaithful"),
+        (False, True, True, True, "wrong"),
+        (False, True, True, False, "unparseable"),
+        (False, True, False, False, "truncated"),
+    ],
+)
+def test_outcomes(right: bool, faulty: bool, finished: bool, readable: bool, outcome: str) -> None:
+    fault = Fault(0, "why", "digit") if faulty else None
+    assert scoring.outcome(right, fault, finished, readable) == outcome
+
+
+def test_outcomes_and_first_faults_are_counted() -> None:
+    wrong_digit = RIGHT.replace("10 - 3 = 7", "10 - 3 = 8")
+    chain = "+".join(["1"] * 14)
+    thirteen = notation.completion(TASK.work(chain))
+    late = thirteen.replace("12 + 1 = 13", "12 + 1 = 14")
+    samples = [
+        scoring.judge(row(), Completion(RIGHT, 40, True)),
+        scoring.judge(row(), Completion(wrong_digit, 40, True)),
+        scoring.judge(row(), Completion(RIGHT.replace("Result: 12", "Result: 13"), 40, True)),
+        scoring.judge(row(), Completion(RIGHT[:30], 40, False)),
+        scoring.judge(row(), Completion(RIGHT[:-2], 40, True)),
+        scoring.judge(row(chain), Completion(late, 300, True)),
+        scoring.judge(row("3 +") | {"file": "aside.jsonl"}, Completion("", 1, True)),
+    ]
+    assert samples[1]["valid"] == [False, True]
+    assert samples[4]["valid"] == [True, True]
+    block = scoring.score(samples, "test.jsonl")
+    assert block["outcomes"] == {"right": 1, "unfaithful": 2, "wrong": 1, "unparseable": 1, "truncated": 1}
+    assert block["faults"] == {
+        "by_kind": {"digit": 2, "none": 1, "answer": 1, "cut": 1},
+        "by_step": {"1": 2, "3": 2, "11+": 1},
+    }
+    assert block["step_validity"] == round(19 / 21, 5)
+    assert scoring.counts("first faults", block["faults"]["by_step"]) == "  first faults: 1 2, 3 2, 11+ 1"
+    assert scoring.counts("first faults", {}) == "  first faults: none"
 
 
 # Token by token, step by step

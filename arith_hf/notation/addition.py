@@ -17,7 +17,7 @@ from typing import ClassVar
 from arith_hf.notation.base import END_THINK, THINK
 from arith_hf.tasks import addition as task
 from arith_hf.tasks.addition import Column
-from arith_hf.tasks.base import ERROR, Working
+from arith_hf.tasks.base import ERROR, Reading, Working
 from arith_hf.tasks.grammar import MAX_DIGITS
 
 STYLES = ("direct", "columns", "reversed")
@@ -28,8 +28,9 @@ ROOM = 32  # new tokens that every prompt is given, at least
 OPEN_DIGITS = 10  # of the number that completes an open prompt: far longer than those of training
 
 DIGITS = re.compile(r"[0-9]{1,2000}")  # Python reads no integer past 4300 digits
-COLUMN = re.compile(rf"([0-9](?:\+[0-9]{{1,9}})+)=(0|[1-9][0-9]{{0,8}})(?: |(?={NOOP}|{END_THINK}))")
+COLUMN = re.compile(r"([0-9](?:\+[0-9]{1,9})+)=(0|[1-9][0-9]{0,8})(?: |(?=<))")  # the tag behind may be misspelt
 FACT = re.compile(rf"(?:(?<={THINK})|(?<= ))([0-9](?:\+[0-9]+)+)=(?=[0-9])")
+CLOSING = re.compile(rf"(?:{NOOP})*(?:{END_THINK}(?:{DIGITS.pattern})?)?")  # any part of it, none too
 RESULTS = re.compile(rf"(?:(?<==)|(?<={END_THINK}))[0-9]+")
 ANSWER = re.compile(r"(?<==)[0-9]+")
 
@@ -153,7 +154,7 @@ class Addition:
     def thought(self, columns: list[Column]) -> str:
         """The columns between the tags: those of the padding above them, and NOOP behind, as the form asks."""
         while len(columns) < self.zero_pad:
-            columns = [*columns, above(columns[-1])]
+            columns = [*columns, task.above(columns[-1])]
         text = " ".join(map(line, columns))
         if 0 < self.think_length < len(text):
             raise ValueError(
@@ -190,16 +191,20 @@ class Addition:
             return None
         return int(self.turned(answer))
 
-    def read_steps(self, completion: str) -> list[Column] | None:
-        """The columns of a working up to the first that is not in the form; None for a form that writes none.
+    def read_working(self, completion: str, finished: bool = True) -> Reading:
+        """The columns of a working, and the text from the first that is not in the form on; without steps the answer's.
 
         Padding that is right is left out, as a problem leaves it out; where some of it is missing stands UNREAD.
         """
         if self.style != "columns":
-            return None
+            answer = completion.rpartition("=")[2]
+            return Reading(None, "" if DIGITS.fullmatch(answer) else answer, finished=finished)
+        before, found, thought = completion.partition(THINK)
+        if not found:
+            return Reading([UNREAD] if self.zero_pad else [], before, finished=finished)
         columns: list[Column] = []
-        place = completion.index(THINK) + len(THINK) if THINK in completion else len(completion)
-        while match := COLUMN.match(completion, place):
+        place = 0
+        while match := COLUMN.match(thought, place):
             terms = match[1].split("+")
             # No carry goes into the first column, so its terms are the operands.
             column = read_column(terms, len(columns[0].digits) if columns else len(terms), int(match[2]))
@@ -207,12 +212,18 @@ class Addition:
                 break
             columns.append(column)
             place = match.end()
+        rest = "" if CLOSING.fullmatch(thought, place) else thought[place:]
         if len(columns) < self.zero_pad:
-            return [*columns, UNREAD]
-        if len(columns) == self.zero_pad:
-            while len(columns) > 1 and columns[-1] == above(columns[-2]):
+            columns.append(UNREAD)
+        elif len(columns) == self.zero_pad:
+            while len(columns) > 1 and columns[-1] == task.above(columns[-2]):
                 columns.pop()
-        return columns
+        return Reading(columns, rest, finished=finished)
+
+    def read_steps(self, completion: str) -> list[Column] | None:
+        """The columns alone; None for a form that writes none."""
+        steps = self.read_working(completion).steps
+        return None if steps is None else list(steps)
 
     def facts(self, text: str) -> list[str]:
         """The facts that a text works out, in order; one without its total is not worked out.
@@ -256,12 +267,6 @@ def line(column: Column) -> str:
     """
     terms = (*column.digits, column.carry) if column.carry else column.digits
     return f"{'+'.join(map(str, terms))}={column.total}"
-
-
-def above(column: Column) -> Column:
-    """The column of padding above a column: zeros, and the carry out of it."""
-    carry = column.total // 10
-    return Column((0,) * len(column.digits), carry, carry)
 
 
 def read_column(terms: list[str], operands: int, total: int) -> Column | None:

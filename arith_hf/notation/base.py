@@ -6,7 +6,7 @@ May not know any task. A module (`expression`) or an object (of `addition`, whic
 import re
 from typing import Any, Protocol
 
-from arith_hf.tasks.base import Answer, Working
+from arith_hf.tasks.base import Answer, Reading, Working
 
 PAD, UNK, BOS = "<pad>", "<unk>", "<bos>"
 THINK, END_THINK = "<think>", "</think>"  # ordinary tokens: decoding that skips special ones must keep them
@@ -59,8 +59,11 @@ class Form(Protocol):
     def read_answer(self, completion: str, /) -> Answer | None:
         """The answer; None where none can be read."""
 
+    def read_working(self, completion: str, /, finished: bool = True) -> Reading:
+        """The steps, whatever their numbers, and the text from the first that is not in the form on."""
+
     def read_steps(self, completion: str, /) -> list[Any] | None:
-        """The steps up to the first that cannot be read; None where the form has no steps."""
+        """The steps up to the first that cannot be read or is out of sequence; None where the form has no steps."""
 
     def facts(self, text: str, /) -> list[str]:
         """The single facts that a text works out."""

@@ -4,10 +4,11 @@ May not know how a problem is solved, nor any framework. What generic code asks 
 """
 
 import re
+from itertools import count, takewhile
 
 from arith_hf.notation.base import END_THINK, THINK
 from arith_hf.tasks import expression as task
-from arith_hf.tasks.base import ERROR, Answer, Step, Working
+from arith_hf.tasks.base import ERROR, Answer, Reading, Step, Working
 
 EOS = "<eos>"
 ALPHABET = "0123456789+-() \n"  # what an expression, and the end of a prompt, are written in
@@ -52,6 +53,9 @@ results, up to the end of the words behind them (which tell where the number end
 VERDICT = re.compile(rf"(?<={THINK})(?:\nStep [0-9]+: |\n{END_THINK}|{FAILED})")
 """What says whether a problem is malformed: the words behind `<think>`, of which the first token decides."""
 INTEGER = re.compile(r"-?[0-9]{1,2000}")  # Python reads no integer past 4300 digits
+LAST = rf"\n{RESULT.rstrip()}\s*"
+CLOSING = re.compile(rf"(?:\n{END_THINK}(?:\n?|{LAST}(?:{INTEGER.pattern}|{ERROR})?\s*)?)?")  # any part of it, none too
+FAILING = re.compile(rf"{FAILED}(?:{END_THINK}(?:{LAST}(?:{ERROR})?\s*)?)?")
 LINE_ENDS = (HEAD, NOW)
 """An expression follows; `line_stride` places these tokens.
 
@@ -223,14 +227,27 @@ def read_answer(completion: str) -> Answer | None:
     return int(answer) if INTEGER.fullmatch(answer) else None
 
 
-def read_steps(completion: str) -> list[Step]:
-    """The steps of a working up to the first line that is not in the form or not in sequence."""
+def read_working(completion: str, finished: bool = True) -> Reading:
+    """The steps with the numbers they carry, and the text from the first line that is not in the form on."""
+    before, found, thought = completion.partition(THINK)
+    if not found:
+        return Reading([], before, finished=finished)
     steps: list[Step] = []
-    place = completion.index(THINK) + len(THINK) if THINK in completion else len(completion)
-    while (match := STEP.match(completion, place)) and int(match[1]) == len(steps) + 1:
+    numbers: list[int] = []
+    place = 0
+    while match := STEP.match(thought, place):
+        numbers.append(int(match[1]))
         steps.append(Step(int(match[2]), match[3], int(match[4]), int(match[5]), match[6]))
         place = match.end()
-    return steps
+    closed = CLOSING.fullmatch(thought, place) or FAILING.fullmatch(thought)
+    return Reading(steps, "" if closed else thought[place:], tuple(numbers), finished)
+
+
+def read_steps(completion: str) -> list[Step]:
+    """The steps of a working up to the first line that is not in the form or not in sequence."""
+    reading = read_working(completion)
+    sequence = zip(reading.steps or (), reading.numbers, count(1), strict=False)
+    return [step for step, _, _ in takewhile(lambda one: one[1] == one[2], sequence)]
 
 
 def facts(text: str) -> list[str]:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from arith_hf.tasks.base import ERROR, Answer, Fault, Working
+from arith_hf.tasks.base import ERROR, Answer, Fault, Reading, Working, fault_at_end
 from arith_hf.tasks.grammar import MAX_DIGITS, UnknownCharacter
 
 HARDER: dict[str, tuple[str, dict[str, object]]] = {  # sets of their own: what, and knobs of `pose`
@@ -144,21 +144,59 @@ def work(problem: str) -> Working:
     return Working(tuple(columns(operands)), sum(operands))
 
 
-def judge(problem: str, steps: Sequence[Column] | None, answer: Answer | None) -> Fault | None:
-    """The first column that is not the one due, or the answer if all columns are right; None for a right working.
+def judge(problem: str, reading: Reading, answer: Answer | None) -> Fault | None:
+    """The first column that is not the one due, or else what is wrong behind the columns; None for a right working.
 
-    Without steps (a form that writes none) the answer alone is judged.
+    Without steps (a form that writes none) the answer alone is judged. A column above those due is judged as padding.
+    """
+    due, steps = work(problem), reading.steps or ()
+    wanted = list(due.steps)
+    while due.steps and len(wanted) < len(steps):
+        wanted.append(above(wanted[-1]))
+    for index, (column, right) in enumerate(zip(steps, wanted, strict=False)):
+        if reason := difference(column, right):
+            return Fault(index, reason, mistake(steps, index, due.steps, right) if column.digits else missing(reading))
+    return fault_at_end(reading, due, answer, "columns")
+
+
+def missing(reading: Reading) -> str:
+    """The kind of a column that does not stand there."""
+    return "cut" if not reading.finished else "wording" if reading.rest else "stop"
+
+
+def mistake(steps: Sequence[Column], index: int, due: Sequence[Column], right: Column) -> str:
+    """The kind of the first column that is not the one due, `right`, one of those `due` or padding above them."""
+    column = steps[index]
+    digits = column.digits[: len(right.digits)]  # in the first column a carry looks like an operand more
+    if digits == right.digits:
+        return "digit" if column.digits == digits and column.carry == right.carry else "carry"
+    behind, wanted = steps[index + 1 :], due[index + 1 :]
+    if index < len(due) and [later.digits for later in behind] == [later.digits for later in wanted]:
+        return "operand"  # the columns behind are in their places
+    if index and digits == steps[index - 1].digits:
+        return "repeated"
+    return "dropped" if any(digits == later.digits for later in wanted) else "operand"
+
+
+def above(column: Column) -> Column:
+    """The column of padding above a column: zeros, and the carry out of it."""
+    carry = column.total // 10
+    return Column((0,) * len(column.digits), carry, carry)
+
+
+def valid_steps(problem: str, steps: Sequence[Column]) -> list[bool]:
+    """Whether each column has the digits of its place, the carry of the column written below it, and their sum.
+
+    >>> valid_steps("58+17=", [Column((8, 7), 0, 25), Column((5, 1), 2, 8), Column((0, 0), 0, 0)])
+    [False, True, False]
     """
     due = columns(numbers(problem) or ())
-    right = work(problem).answer
-    for index, (column, wanted) in enumerate(zip(steps or (), due, strict=False)):
-        if reason := difference(column, wanted):
-            return Fault(index, reason)
-    if steps is not None and len(steps) != len(due):
-        return Fault(min(len(steps), len(due)), f"need {len(due)} columns, got {len(steps)}")
-    if answer != right:
-        return Fault(len(steps or ()), f"the answer is {right}, not {answer}")
-    return None
+    carries = (0, *(column.total // 10 for column in steps))
+    valid = [
+        column == Column(right.digits, carry, sum(right.digits) + carry)
+        for column, right, carry in zip(steps, due, carries, strict=False)
+    ]
+    return valid + [False] * (len(steps) - len(valid))
 
 
 def difference(column: Column, due: Column) -> str:

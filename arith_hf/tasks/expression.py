@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from arith_hf.tasks.base import ERROR, Answer, Fault, Step, Working
+from arith_hf.tasks.base import ERROR, Answer, Fault, Reading, Step, Working, fault_at_end
 from arith_hf.tasks.grammar import UnknownCharacter, bracketed, calculate, parse, tidy, without_root
 from arith_hf.tasks.shapes import SAMPLERS, fact, shape, surroundings
 
 __all__ = [  # what every task has
     "HARDER", "SAMPLERS", "TRAITS", "WHOLE", "UnknownCharacter",
-    "fact", "fill", "judge", "kind", "level", "normalise", "pose", "shape", "surroundings", "tidy", "work",
+    "fact", "fill", "judge", "kind", "level", "normalise", "pose", "shape", "surroundings", "tidy",
+    "valid_steps", "work",
 ]  # fmt: skip
 
 TRAITS: dict[str, Callable[[str], int]] = {}  # columns of a row besides level
@@ -34,6 +35,8 @@ HARDER: dict[str, tuple[str, dict[str, object]]] = {  # sets of their own: what,
     "operators": ("9 to 11 operators, split evenly at every node", {"form": "operators"}),
 }
 MAX_OPERATORS = 4096  # the working of so many fills ~60 MB; of ten times as many, 6 GB
+
+OPERATION = re.compile(r"\((-?[0-9]+) ([+-]) (-?[0-9]+)\)")
 
 # Reading
 
@@ -92,17 +95,16 @@ def work(expression: str) -> Working:
     return Working(tuple(steps), int(text))
 
 
-def judge(expression: str, steps: Sequence[Step], answer: Answer | None) -> Fault | None:
-    """The first step that is not the one due, or the answer if all steps are right; None for a right working."""
+def judge(expression: str, reading: Reading, answer: Answer | None) -> Fault | None:
+    """The first step that is not the one due, or else what is wrong behind the steps; None for a right working."""
     due = work(expression)
-    for index, (step, right) in enumerate(zip(steps, due.steps, strict=False)):
-        if reason := difference(step, right):
-            return Fault(index, reason)
-    if len(steps) != len(due.steps):
-        return Fault(min(len(steps), len(due.steps)), f"need {len(due.steps)} steps, got {len(steps)}")
-    if answer != due.answer:
-        return Fault(len(steps), f"the answer is {due.answer}, not {answer}")
-    return None
+    for index, (step, wanted) in enumerate(zip(reading.steps or (), due.steps, strict=False)):
+        if reason := difference(step, wanted):
+            line = due.steps[index - 1].expression if index else expression
+            return Fault(index, reason, mistake(step, index, due.steps, line))
+        if reading.numbers and (number := reading.numbers[index]) != index + 1:
+            return Fault(index, f"this is step {index + 1}, not {number}", "numbering")
+    return fault_at_end(reading, due, answer)
 
 
 def difference(step: Step, due: Step) -> str:
@@ -115,6 +117,61 @@ def difference(step: Step, due: Step) -> str:
     if step.expression != due.expression:
         return f"what remains is {due.expression}, not {step.expression}"
     return ""
+
+
+def mistake(step: Step, index: int, due: Sequence[Step], line: str) -> str:
+    """The kind of a step that is not the one due, `due[index]`; `line` is what it should reduce."""
+    if step in due:
+        return "dropped" if step in due[index:] else "repeated"
+    now, *others = next_steps(line)
+    if step in others:
+        return "order"
+    if operation(step) == operation(now):
+        return "copy" if step.result == now.result else "digit"
+    # Another operation. Its result stands at the place due, or the line has this operation elsewhere.
+    if step.expression == without_root(OPERATION.sub(str(step.result), bracketed_line(line), count=1)):
+        return "operand"
+    flat = f" {bracketed_line(line)} ".translate({ord("("): None, ord(")"): None})
+    return "order" if f" {operation(step)} " in flat else "operand"
+
+
+def operation(step: Step) -> str:
+    return f"{step.left} {step.operator} {step.right}"
+
+
+def next_steps(line: str) -> Iterator[Step]:
+    """Every operation of two numbers, done where it stands: the first is due. None in a bare number or malformed line.
+
+    >>> [step.expression for step in next_steps("(1 + 2) - (3 + 4)")], list(next_steps("5 +"))
+    (['3 - (3 + 4)', '(1 + 2) - 7'], [])
+    """
+    text = bracketed_line(line)
+    for match in OPERATION.finditer(text):
+        left, operator, right = int(match[1]), match[2], int(match[3])
+        result = calculate(left, operator, right)
+        remains = without_root(f"{text[: match.start()]}{result}{text[match.end() :]}")
+        yield Step(left, operator, right, result, remains)
+
+
+def bracketed_line(line: str) -> str:
+    """A line that a model wrote, in parentheses; empty where it is malformed or no expression at all."""
+    try:
+        tree = parse(line)
+    except ValueError:
+        return ""
+    return "" if tree is None else bracketed(tree)
+
+
+def valid_steps(expression: str, steps: Sequence[Step]) -> list[bool]:
+    """Whether each step is the one due for the line that was written before it, be that line right or wrong.
+
+    >>> valid_steps("1 + 2 - 4", [Step(1, "+", 2, 5, "5 - 4"), Step(5, "-", 4, 1, "1")])
+    [False, True]
+    """
+    due = work(expression).steps
+    known = dict(zip((expression, *(step.expression for step in due)), due, strict=False))
+    lines = (expression, *(step.expression for step in steps))
+    return [step == (known.get(line) or next(next_steps(line), None)) for line, step in zip(lines, steps, strict=False)]
 
 
 # Posing

@@ -178,7 +178,8 @@ def test_what_is_written_is_judged_right(form, problem):
     for text in (completion, prompt + completion):
         steps, answer = form.read_steps(text), form.read_answer(text)
         assert (steps is None) == (form.style != "columns")
-        assert task.judge(problem, steps, answer) is None
+        assert form.read_working(text).rest == ""
+        assert task.judge(problem, form.read_working(text), answer) is None
         assert steps is None or Working(tuple(steps), answer) == task.work(problem)
 
 
@@ -200,7 +201,7 @@ def test_a_digit_changed_anywhere_is_judged_wrong(form, problem, data):
     text = form.completion(task.work(problem))
     place = data.draw(st.sampled_from([index for index, character in enumerate(text) if character.isdigit()]))
     changed = text[:place] + data.draw(st.sampled_from("0123456789")) + text[place + 1 :]
-    fault = task.judge(problem, form.read_steps(changed), form.read_answer(changed))
+    fault = task.judge(problem, form.read_working(changed), form.read_answer(changed))
     assert (fault is None) == (changed == text)
 
 
@@ -212,7 +213,7 @@ def test_every_digit_of_a_few_workings_matters():
             for place, digit in enumerate(text):
                 for other in set("0123456789") - {digit} if digit.isdigit() else ():
                     changed = text[:place] + other + text[place + 1 :]
-                    assert task.judge(problem, form.read_steps(changed), form.read_answer(changed)), changed
+                    assert task.judge(problem, form.read_working(changed), form.read_answer(changed)), changed
 
 
 @pytest.mark.parametrize(
@@ -273,17 +274,46 @@ def test_padding_counts_only_where_it_is_due_and_right():
     form = Addition(zero_pad=3)
     assert form.read_steps(padded) == list(task.work("58+7=").steps)
     for other in (Addition(), Addition(zero_pad=2)):
-        assert task.judge("58+7=", other.read_steps(padded), 65).reason == "need 2 columns, got 3"
-    for wrong in (" 0+0=1", " 0+0+1=1", " 0+1=0", " 0+0+0=0", " 0+0=0 0+0=0", " 0+0=", ""):
-        steps = form.read_steps(padded.replace(" 0+0=0", wrong))
-        assert task.judge("58+7=", steps, 65).index == 2, wrong
+        assert task.judge("58+7=", other.read_working(padded), 65).reason == "need 2 columns, got 3"
+    for wrong, kind in {
+        " 0+0=1": "digit",
+        " 0+0+1=1": "carry",
+        " 0+1=0": "operand",
+        " 0+0+0=0": "wording",
+        " 0+0=0 0+0=0": "surplus",
+        " 0+0=": "wording",
+        "": "stop",
+    }.items():
+        fault = task.judge("58+7=", form.read_working(padded.replace(" 0+0=0", wrong)), 65)
+        assert (fault.index, fault.kind) == (2, kind), wrong
+    assert task.judge("58+7=", form.read_working("<think>8+7=15 5+0+1=6 0+", finished=False), None).kind == "cut"
+    five = Addition(zero_pad=5).read_working("<think>8+7=15 5+0+1=6 0+0=0 0+0=0 0+0=3</think>000065")
+    assert task.judge("58+7=", five, 65).index == 4
 
 
 def test_a_padded_working_that_stops_early_is_never_whole():
     form = Addition(zero_pad=3)
     assert form.read_steps("") == [UNREAD]
-    fault = task.judge("58+7=", form.read_steps("<think>8+7=15 5+x"), None)
-    assert (fault.index, fault.reason) == (1, "the digits are 5, 0, not none")
+    fault = task.judge("58+7=", form.read_working("<think>8+7=15 5+x"), None)
+    assert (fault.index, fault.reason, fault.kind) == (1, "the digits are 5, 0, not none", "wording")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "rest"),
+    [
+        ("addition/columns", "<think>7+5=12</think>12", ""),
+        ("addition/columns", f"<think>7+5=12{NOOP}{NOOP}</think>", ""),
+        ("addition/columns", "<think>7+5=12</think> 12", "</think> 12"),
+        ("addition/columns", "<think>7+5=12 x</think>12", "x</think>12"),
+        ("addition/columns", "<think>7+5=12</thin>12", "</thin>12"),
+        ("addition/columns", "7+5=12", "7+5=12"),
+        ("addition/direct", "7+5=12", ""),
+        ("addition/direct", "7+5=1x", "1x"),
+        ("addition/reversed", "", ""),
+    ],
+)
+def test_what_is_not_in_the_form_is_left_over(name, text, rest):
+    assert Addition.read(name).read_working(text).rest == rest
 
 
 def test_facts_are_those_worked_out():

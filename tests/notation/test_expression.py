@@ -132,13 +132,35 @@ def test_read_steps_stops_at_the_first_line_out_of_form():
     assert notation.read_steps("<think>Evaluation ERROR</think>\nFinal Result: ERROR") == []
 
 
+@pytest.mark.parametrize("behind", ["", "\n</think>", "\n</think>\nFinal Result: ", "\n</think>\nFinal Result:-12 "])
+def test_a_working_may_end_anywhere_in_its_form(behind):
+    reading = notation.read_working("<think>\nStep 7: 1 + 2 = 3\nExpression now: 3" + behind)
+    assert (reading.steps, reading.numbers, reading.rest) == ([Step(1, "+", 2, 3, "3")], (7,), "")
+
+
+@pytest.mark.parametrize(
+    "behind",
+    ["\n</thnk>", "\n\n</think>", "\n</think>\nFinal: 3", "\n</think>\nFinal Result: 3 apples", "\nStep 2: 3", "\n"],
+)
+def test_what_is_not_in_the_form_is_left_over(behind):
+    reading = notation.read_working("<think>\nStep 1: 1 + 2 = 3\nExpression now: 3" + behind)
+    assert (len(reading.steps), reading.rest) == (1, behind)
+
+
+def test_the_error_form_stands_alone():
+    assert notation.read_working("<think>Evaluation ERROR</think>\nFinal Result: ERROR").rest == ""
+    assert notation.read_working("<think>Evaluation ERROR</think>\nFinal Result: 3").rest != ""
+    assert notation.read_working("<think>Evaluation ERRO</think>\nFinal Result: ERROR").rest != ""
+    assert notation.read_working("no thought").rest == "no thought"
+
+
 @given(seeds, st.data())
 def test_a_digit_or_sign_changed_in_a_working_is_judged_wrong(rng, data):
     expression = task.pose(rng, max_depth=3)
     text = notation.completion(task.work(expression))
     place = data.draw(st.sampled_from([index for index, character in enumerate(text) if character in "0123456789+-"]))
     changed = text[:place] + data.draw(st.sampled_from("0123456789+-")) + text[place + 1 :]
-    fault = task.judge(expression, notation.read_steps(changed), notation.read_answer(changed))
+    fault = task.judge(expression, notation.read_working(changed), notation.read_answer(changed))
     assert (fault is None) == (changed == text)
 
 

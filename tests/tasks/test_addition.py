@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from arith_hf.tasks import addition as task
 from arith_hf.tasks.addition import Column
-from arith_hf.tasks.base import ERROR, Working
+from arith_hf.tasks.base import ERROR, Reading, Working
 from arith_hf.tasks.grammar import UnknownCharacter
 
 operands = st.lists(st.integers(0, 10**6), min_size=2, max_size=5)
@@ -43,8 +43,8 @@ def test_what_is_no_sum_is_malformed(problem):
     assert (task.level(problem), task.carries(problem)) == (0, 0)
     assert task.work(problem) == Working((), ERROR)
     assert task.normalise(f" {problem} ") == task.tidy(problem) == problem
-    assert task.judge(problem, [], ERROR) is None
-    assert task.judge(problem, [], 7).reason == "the answer is ERROR, not 7"
+    assert task.judge(problem, Reading([]), ERROR) is None
+    assert task.judge(problem, Reading([]), 7).reason == "the answer is ERROR, not 7"
 
 
 def test_tidy_says_what_is_wrong():
@@ -96,8 +96,8 @@ def test_the_columns_make_the_sum(numbers):
 @given(problems)
 def test_a_right_working_has_no_fault(problem):
     working = task.work(problem)
-    assert task.judge(problem, working.steps, working.answer) is None
-    assert task.judge(problem, None, working.answer) is None
+    assert task.judge(problem, Reading(working.steps), working.answer) is None
+    assert task.judge(problem, Reading(None), working.answer) is None
 
 
 @given(problems, st.data())
@@ -113,7 +113,7 @@ def test_one_planted_fault_is_found_where_it_is(problem, data):
         (dataclasses.replace(column, carry=column.carry + 1), f"the carry is {column.carry}, not "),
         (dataclasses.replace(column, total=column.total + 10), f"make {column.total}, not {column.total + 10}"),
     ):
-        fault = task.judge(problem, [*steps[:index], planted, *steps[index + 1 :]], answer)
+        fault = task.judge(problem, Reading([*steps[:index], planted, *steps[index + 1 :]]), answer)
         assert fault.index == index
         assert reason in fault.reason
 
@@ -122,11 +122,11 @@ def test_one_planted_fault_is_found_where_it_is(problem, data):
 def test_a_wrong_answer_and_wrong_lengths_are_faults(problem):
     steps, answer = task.work(problem).steps, task.work(problem).answer
     for wrong in (answer + 1, str(answer), ERROR, None):
-        assert task.judge(problem, steps, wrong).index == len(steps)
-        assert task.judge(problem, None, wrong).index == 0
-    assert task.judge(problem, steps[:-1], answer).index == len(steps) - 1
-    assert task.judge(problem, [], answer).reason == f"need {len(steps)} columns, got 0"
-    assert task.judge(problem, [*steps, steps[-1]], answer).index == len(steps)
+        assert task.judge(problem, Reading(steps), wrong).index == len(steps)
+        assert task.judge(problem, Reading(None), wrong).index == 0
+    assert task.judge(problem, Reading(steps[:-1]), answer).index == len(steps) - 1
+    assert task.judge(problem, Reading([]), answer).reason == f"need {len(steps)} columns, got 0"
+    assert task.judge(problem, Reading([*steps, steps[-1]]), answer).index == len(steps)
 
 
 # Posing

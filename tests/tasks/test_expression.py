@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from arith_hf import tasks
 from arith_hf.tasks import expression as task
 from arith_hf.tasks import shapes
-from arith_hf.tasks.base import ERROR, Step, Working
+from arith_hf.tasks.base import ERROR, Reading, Step, Working
 
 seeds = st.integers(0, 10**9).map(random.Random)
 knobs = st.fixed_dictionaries({"sampler": st.sampled_from(task.SAMPLERS), "typed": st.booleans()})
@@ -184,7 +184,7 @@ def test_the_same_generator_poses_the_same_problem():
 def test_a_right_working_has_no_fault(rng, invalid):
     expression = task.pose(rng, invalid=invalid)
     working = task.work(expression)
-    assert task.judge(expression, working.steps, working.answer) is None
+    assert task.judge(expression, Reading(working.steps), working.answer) is None
 
 
 @given(seeds, st.data())
@@ -206,7 +206,7 @@ def test_one_planted_fault_is_found_where_it_is(rng, data):
         )
     )
     steps = [*working.steps[:index], planted, *working.steps[index + 1 :]]
-    fault = task.judge(expression, steps, working.answer)
+    fault = task.judge(expression, Reading(steps), working.answer)
     assert fault is not None
     assert fault.index == index
 
@@ -216,10 +216,10 @@ def test_a_wrong_answer_and_wrong_lengths_are_faults(rng):
     expression = task.pose(rng)
     steps, answer = task.work(expression).steps, task.work(expression).answer
     for wrong in (answer + 1, str(answer), ERROR, None):
-        assert task.judge(expression, steps, wrong).index == len(steps)
-    assert task.judge(expression, steps[:-1], answer).index == len(steps) - 1
-    assert task.judge(expression, [*steps, steps[-1]], answer).index == len(steps)
-    assert task.judge("5 +", [], 5).reason == "the answer is ERROR, not 5"
+        assert task.judge(expression, Reading(steps), wrong).index == len(steps)
+    assert task.judge(expression, Reading(steps[:-1]), answer).index == len(steps) - 1
+    assert task.judge(expression, Reading([*steps, steps[-1]]), answer).index == len(steps)
+    assert task.judge("5 +", Reading([]), 5).reason == "the answer is ERROR, not 5"
 
 
 def test_chains_are_flat_and_of_3_to_8_numbers():
