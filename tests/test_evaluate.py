@@ -169,9 +169,13 @@ def test_drafts_change_the_time_and_nothing_else(run: Callable[..., int], tmp_pa
         assert run("--drafts", drafts, "--protocol", "nontrivial", "chains") == 0
         samples.append(list(files.read_jsonl(tmp_path / "out" / "samples.jsonl")))
         blocks.append(files.read_json(tmp_path / "out" / "evaluate.json")["protocols"])
+    told = [row.pop("agreed") for row in samples[0]]  # only a draft can be agreed with
+    assert all(0 <= share <= 1 for share in told)
     assert samples[0] == samples[1]
     for name in blocks[0]:
         assert (blocks[0][name].pop("drafts"), blocks[1][name].pop("drafts")) == (True, False)
+        assert 0 <= blocks[0][name].pop("token_accuracy") <= 1
+        assert blocks[1][name].pop("token_accuracy") is None
         assert blocks[0][name] | {"seconds": 0} == blocks[1][name] | {"seconds": 0}
 
 
@@ -200,8 +204,10 @@ def test_a_corpus_that_lists_no_facts_leaves_the_group_out(run: Callable[..., in
 
 
 def test_every_harder_set_is_a_protocol() -> None:
-    assert list(evaluate.chosen(["seed", "harder", "seed"], None, Path("nowhere"))) == ["seed", *TASK.HARDER]
-    assert all(evaluate.PROTOCOLS[name].file == f"harder/{name}.jsonl" for name in TASK.HARDER)
+    every = [name for task in tasks.TASKS.values() for name in task.HARDER]
+    assert len(every) == len(set(every)), "two tasks would share a protocol"
+    assert list(evaluate.chosen(["seed", "harder", "seed"], None, Path("nowhere"))) == ["seed", *every]
+    assert all(evaluate.PROTOCOLS[name].file == f"harder/{name}.jsonl" for name in every)
 
 
 def test_the_sets_to_choose_by_are_asked_as_the_harder_ones(
@@ -343,7 +349,7 @@ def unsign(data: Path) -> None:
         (None, ("--num_samples", "0"), "need num_samples >= 1, got 0"),
         (None, ("--batch_size", "0"), "need batch_size >= 1, got 0"),
         (None, ("--max_new_tokens", "-5"), "need max_new_tokens >= 1, got -5"),
-        (None, ("--protocol", "hardest"), "need protocol among validation, nontrivial, seed, depth5, "),
+        (None, ("--protocol", "hardest"), "need protocol among validation, nontrivial, seed, test, pairs, depth5, "),
         (None, ("--protocol", "hardest"), "harder, validation-harder, got hardest"),
         (None, ("--stop_at_fault", "nontrivial", "--drafts", "false"), "need drafts: true for stop_at_fault"),
         (None, ("--stop_at_fault", "depth7"), "harder, validation-harder, got depth7"),
