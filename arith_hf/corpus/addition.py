@@ -40,6 +40,8 @@ class AdditionArguments(CorpusArguments):
     max_operands: int = key(2, "operands, from 2 on, every number as likely")
     carry_rate: float = key(0.0, "share of training problems whose carry runs through several columns")
 
+    run_rate: float = key(0.0, "share of training problems whose columns often repeat the one below")
+
     def __post_init__(self) -> None:
         super().__post_init__()
         notation.of(self.form)  # checks how it is written
@@ -47,8 +49,9 @@ class AdditionArguments(CorpusArguments):
         need(self.min_digits, "max_digits", self.max_digits)
         need(2, "max_operands", self.max_operands)
         self.check_room()
-        if not 0 <= self.carry_rate <= 1:
-            raise ValueError(f"need 0 <= carry_rate <= 1, got {self.carry_rate}")
+        if min(self.carry_rate, self.run_rate) < 0 or self.carry_rate + self.run_rate > 1:
+            rates = (self.carry_rate, self.run_rate)
+            raise ValueError(f"need carry_rate and run_rate of at least 0, at most 1 in all, got {rates}")
 
     def check_room(self) -> None:
         """ValueError where the longest problem of any set cannot be written: nines alone, which carry everywhere."""
@@ -82,7 +85,7 @@ def pose(rng: random.Random, split: str, recipe: AdditionArguments, **knobs: obj
 
 
 def sft_row(rng: random.Random, split: str, recipe: AdditionArguments) -> Row:
-    return describe(pose(rng, split, recipe, carry_rate=recipe.carry_rate), split, recipe)
+    return describe(pose(rng, split, recipe, carry_rate=recipe.carry_rate, run_rate=recipe.run_rate), split, recipe)
 
 
 def pretrain_row(rng: random.Random, split: str, recipe: AdditionArguments) -> Row:

@@ -19,6 +19,14 @@ HARDER: dict[str, tuple[str, dict[str, object]]] = {  # sets of their own: what,
         f"digits{n}": (f"every number of {n} digits", {"min_digits": n, "max_digits": n, "equal": True})
         for n in (4, 6, 15, 20, 30, 50, 100, 200)
     },
+    **{
+        name: ("columns that repeat the one below", {"run_rate": 1.0, **knobs})
+        for name, knobs in {
+            "runs": {},
+            "runs30": {"min_digits": 30, "max_digits": 30},
+            "runs200": {"min_digits": 200, "max_digits": 200},
+        }.items()
+    },
     "cascades": ("a carry runs through several columns", {"carry_rate": 1.0, "min_digits": 2}),
     "operands": ("three to five operands", {"min_operands": 3, "max_operands": 5}),
 }
@@ -225,22 +233,27 @@ def pose(
     min_operands: int = 2,
     max_operands: int = 2,
     carry_rate: float = 0.0,
+    run_rate: float = 0.0,
     equal: bool = False,
 ) -> str:
     """A canonical problem whose longest operand has `min_digits` to `max_digits` digits, every length as likely.
 
     Each other operand is as long with probability 0.5, and always with `equal`; else its length is drawn evenly from 1
-    on. With probability `carry_rate` it is a cascade of two operands; there is none where `min_operands` is above 2.
+    on. With probability `carry_rate` it is a cascade of two operands, with `run_rate` one of runs; neither where
+    `min_operands` is above 2.
     """
     if not 1 <= min_digits <= max_digits <= MAX_DIGITS:
         raise ValueError(f"need 1 <= min_digits <= max_digits <= {MAX_DIGITS}, got {min_digits} and {max_digits}")
     if not 2 <= min_operands <= max_operands:
         raise ValueError(f"need 2 <= min_operands <= max_operands, got {min_operands} and {max_operands}")
-    if not 0 <= carry_rate <= 1:
-        raise ValueError(f"need 0 <= carry_rate <= 1, got {carry_rate}")
+    if min(carry_rate, run_rate) < 0 or carry_rate + run_rate > 1:
+        raise ValueError(
+            f"need carry_rate and run_rate of at least 0, at most 1 in all, got {carry_rate} and {run_rate}"
+        )
     longest = rng.randint(min_digits, max_digits)
-    if rng.random() < carry_rate and min_operands == 2:
-        return canonical(cascade(rng, longest))
+    kind = rng.random()
+    if kind < carry_rate + run_rate and min_operands == 2:
+        return canonical(cascade(rng, longest) if kind < carry_rate else runs(rng, longest))
     others = range(rng.randint(min_operands, max_operands) - 1)
     lengths = [longest, *(longest if equal or rng.random() < 0.5 else rng.randint(1, longest) for _ in others)]
     rng.shuffle(lengths)
@@ -267,5 +280,23 @@ def cascade(rng: random.Random, digits: int) -> tuple[int, int]:
         if 0 < place == digits - 1:  # no number begins with 0
             pairs = [pair for pair in pairs if min(pair) > 0]
         pair = rng.choice(pairs)
+        one, other = one + pair[0] * 10**place, other + pair[1] * 10**place
+    return one, other
+
+
+def runs(rng: random.Random, digits: int) -> tuple[int, int]:
+    """Two numbers of so many digits whose columns often repeat the one below, the highest too: 9999+9999, 1166+5588.
+
+    Drawn evenly these are too rare to be learned or seen in a test, and a model that finds a column by what stands
+    there takes one for the other (LOG.md).
+    """
+    stay, pairs = rng.choice((0.5, 0.8, 0.95)), rng.choice((PAIRS, [*CARRYING, *PASSING]))
+    one = other = 0
+    pair = rng.choice(pairs)
+    for place in range(digits):
+        if rng.random() >= stay:
+            pair = rng.choice(pairs)
+        if 0 < place == digits - 1 and min(pair) == 0:  # no number begins with 0
+            pair = rng.choice([pair for pair in pairs if min(pair) > 0])
         one, other = one + pair[0] * 10**place, other + pair[1] * 10**place
     return one, other
