@@ -60,6 +60,7 @@ PROTOCOLS = {
     },
 }
 NAMES = [*PROTOCOLS, *TOGETHER]
+USUAL = ("nontrivial", "seed", "test")
 
 
 @dataclass
@@ -69,7 +70,8 @@ class EvaluateArguments:
     checkpoint: str = field(default="", metadata={"help": "Folder of a checkpoint, adapter or merged model."})
     dataset_name: str = field(default="", metadata={"help": "The corpus folder, data/<model>, with the test sets."})
     protocol: list[str] = field(
-        default_factory=lambda: ["nontrivial", "seed"], metadata={"help": f"Any of {', '.join(NAMES)}."}
+        default_factory=list,
+        metadata={"help": f"Any of {', '.join(NAMES)} (default: those of {', '.join(USUAL)} that the corpus has)."},
     )
     num_samples: list[int] | None = field(
         default=None,
@@ -101,9 +103,12 @@ class EvaluateArguments:
         for name in ("checkpoint", "dataset_name"):
             if not getattr(self, name):
                 raise ValueError(f"need --{name}, a folder")
-        for key, least in (("protocol", 1), ("stop_at_fault", 0)):
+        data = Path(self.dataset_name)
+        usual = [name for name in USUAL if (data / PROTOCOLS[name].file).is_file()]
+        self.protocol = self.protocol or usual or [USUAL[0]]
+        for key in ("protocol", "stop_at_fault"):
             names = getattr(self, key)
-            if len(names) < least or not set(names) <= set(NAMES):
+            if not set(names) <= set(NAMES):
                 raise ValueError(f"need {key} among {', '.join(NAMES)}, got {', '.join(names) or 'none'}")
         if self.stop_at_fault and not self.drafts:
             raise ValueError("need drafts: true for stop_at_fault, which looks where a completion parts from its draft")

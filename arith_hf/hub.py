@@ -114,7 +114,7 @@ def describe(path: Path, repo_id: str, found: dict[str, Row]) -> str:
         "commit": provenance.get("commit"),
     }
     sections = [
-        f"It solves arithmetic expressions step by step{f', with {size:,} parameters' if size else ''}.",
+        f"It {checkpoint.form_of(path).WHAT}{f', with {size:,} parameters' if size else ''}.",
         "## Measured\n\n" + measured(report),
         "## Use\n\n" + usage(repo_id, checkpoint.is_adapter(path), checkpoint.form_of(path)),
         "## Made by\n\n" + "\n".join(f"- {key}: `{value}`" for key, value in facts.items() if value),

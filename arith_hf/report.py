@@ -134,13 +134,19 @@ def footnote(rows: list[dict[str, Any]]) -> str:
     """What the numbers are: sizes, how many problems, and how each protocol answers."""
     sizes = {name: score["n"] for row in rows for name, score in row["scores"].items()}
     counts = ", ".join(f"{name} n = {count}" for name, count in sizes.items())
-    return (
-        f"{rows[0]['parameters']:,} parameters; exact match with Wilson intervals, {counts}; one seed. nontrivial: "
-        "greedy, no repeats, at least one operator; seed: the document's sampler at temperature 0.8, "
-        "a third bare numbers; the two do not compare. every step: every line of the working right too. invalid: "
-        "malformed problems answered ERROR; called ERROR: valid ones. unseen facts: problems whose right working has a "
-        "single fact that no training row has."
-    )
+    said = {
+        "nontrivial": "nontrivial: greedy, no repeats, at least one operator",
+        "seed": "seed: the document's sampler at temperature 0.8, a third bare numbers; it compares with no other",
+        "test": "test: greedy, no repeats",
+        "pairs": "pairs: all of a small domain, those trained on too",
+    }
+    shown = [text for name, text in said.items() if name in sizes] + ["every step: every step of the working right too"]
+    if any("called_error" in score for row in rows for score in row["scores"].values()):
+        shown.append("invalid: malformed problems answered ERROR; called ERROR: valid ones")
+    if any("unseen" in score for row in rows for score in row["scores"].values()):
+        shown.append("unseen facts: problems whose right working has a single fact that no training row has")
+    start = f"{rows[0]['parameters']:,} parameters; exact match with Wilson intervals, {counts}; one seed"
+    return ". ".join([start, *shown]) + "."
 
 
 def as_text(rows: list[dict[str, Any]]) -> str:

@@ -49,18 +49,19 @@ def judge(row: Row, done: Completion, facts: set[str] | None = None) -> Row:
     counts the single facts of the right working that are not among `facts`, those trained on.
     """
     form, due = form_of(row), work(row)
-    right = done.answer is not None and str(done.answer) == row["answer"]
+    answer = form.read_answer(done.text) if done.finished else None
+    right = answer is not None and str(answer) == row["answer"]
     task, problem = tasks.get(row.get("task", "expression")), expression(row)
     reading, steps = form.read_working(done.text, done.finished), form.read_steps(done.text)
-    fault = task.judge(problem, reading, done.answer)
+    fault = task.judge(problem, reading, answer)
     return {
         **row,
         "completion": done.text,
-        "prediction": done.answer,
+        "prediction": answer,
         "right": right,
         "steps_right": right and fault is None,
         "fault": None if fault is None else asdict(fault),
-        "outcome": outcome(right, fault, done.finished, done.answer is not None),
+        "outcome": outcome(right, fault, done.finished, answer is not None),
         "finished": done.finished,
         "num_tokens": done.num_tokens,
         **({} if steps is None else {"steps_done": sum(map(eq, steps, due.steps))}),
@@ -93,6 +94,7 @@ def score(samples: list[Row], headline: str, cut: bool = False) -> Row:
     """
     metric = evaluate.load(str(METRIC))
     rows = [row for row in samples if row["file"] == headline]
+    malformed = tasks.get(rows[0].get("task", "expression")).MALFORMED
 
     def measure(some: list[Row]) -> Row:
         columns = ("finished", "num_tokens", "steps_right")
@@ -102,7 +104,7 @@ def score(samples: list[Row], headline: str, cut: bool = False) -> Row:
             task=[row.get("task", "expression") for row in some],
             **{column: [row[column] for row in some] for column in columns},
         )
-        return found | {"called_error": None} if cut else found
+        return found | {"called_error": None} if cut or not malformed else found
 
     groups = {
         "by_level": group(rows, lambda row: row.get("level"), measure),

@@ -38,6 +38,7 @@ def main(argv: list[str]) -> int:
     elif given.expressions:
         for row in solver.solve(given.expressions, batch_size=given.batch_size, **options):
             print(f"Expression: {row['problem']}\n\n{block(row, solver.form)}\n")
+            check(solver, row)
             show_tokens(solver, row, given.top_tokens)
     else:
         converse(solver, options, given.top_tokens)
@@ -59,8 +60,9 @@ def parse(argv: list[str]) -> Any:
     parser.add_argument("--top_tokens", type=int, default=0, help="show so many likely tokens at each step (default 0)")
     given = parser.parse_intermixed_args(protect(argv))
     given.expressions = [expression.strip() for expression in given.expressions]
-    for expression in given.expressions if Path(given.checkpoint).is_dir() else ():
-        checkpoint.form_of(given.checkpoint).ask(expression)  # what it does not know is an error now, not after loading
+    form = checkpoint.form_of(checkpoint.check(Path(given.checkpoint)))
+    for expression in given.expressions:
+        form.ask(expression)  # what it does not know is an error now, not after loading
     if bool(given.input) != bool(given.output) or (given.input and given.expressions):
         raise ValueError("need --input and --output together and no expressions beside them, or neither")
     if given.batch_size < 1 or given.temperature < 0 or (given.max_new_tokens is not None and given.max_new_tokens < 1):
@@ -104,6 +106,12 @@ def block(row: dict[str, Any], form: Form) -> str:
     return f"{rule}\nSOLUTION:\n{rule}\n\n{'' if none else steps + chr(10)}Final Result: {result}\n{rule}"
 
 
+def check(solver: Solver, row: dict[str, Any]) -> None:
+    """Say where a working goes wrong; nothing of one that is right, or of a problem that was left open."""
+    if reason := solver.fault(row):
+        print(f"Checked, and not right: {reason}\n")
+
+
 def show_tokens(solver: Solver, row: dict[str, Any], count: int) -> None:
     """What the model gave a chance at each token of a completion: a line a token, the likeliest first."""
     for written, choices in solver.next_tokens(row["problem"], row["token_ids"], count) if count else ():
@@ -117,6 +125,7 @@ def converse(solver: Solver, options: dict[str, Any], top_tokens: int = 0) -> No
             try:
                 (row,) = solver.solve(typed, **options)
                 print(f"\n{block(row, solver.form)}\n")
+                check(solver, row)
                 show_tokens(solver, row, top_tokens)
             except ValueError as error:
                 print(f"{error}\n")

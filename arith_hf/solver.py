@@ -17,7 +17,7 @@ from accelerate import Accelerator
 from tqdm.auto import tqdm
 from transformers import GenerationConfig
 
-from arith_hf import checkpoint, notation
+from arith_hf import checkpoint, notation, tasks
 from arith_hf import tokenizer as tokenizers
 from arith_hf.tasks.base import Answer
 
@@ -292,12 +292,21 @@ class Solver:
             {
                 "problem": problem,
                 "completion": done.text,
-                "answer": done.answer,
+                "answer": self.form.read_answer(self.form.continued(prompt, done.text)) if done.finished else None,
                 "finished": done.finished,
                 "token_ids": list(done.token_ids[: done.num_tokens]),
             }
-            for problem, done in zip(asked, completions, strict=True)
+            for problem, prompt, done in zip(asked, prompts, completions, strict=True)
         ]
+
+    def fault(self, row: dict[str, Any]) -> str | None:
+        """Why a row of `solve` is not right, as the task judges it; None if it is, or if the problem was left open."""
+        name, prompt = tokenizers.task_of(self.tokenizer), self.prompt(row["problem"])
+        problem, reading = self.form.posed(prompt), self.form.read_working(row["completion"], row["finished"])
+        if prompt.endswith("+"):
+            return None
+        found = tasks.get(name).judge(problem, reading, row["answer"])
+        return None if found is None else f"step {found.index + 1}: {found.reason}"
 
     @torch.no_grad()
     def next_tokens(

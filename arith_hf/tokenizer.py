@@ -54,6 +54,8 @@ def fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
     content = json.loads(tokenizer.backend_tokenizer.to_str())
     decisive = ("normalizer", "pre_tokenizer", "model", "post_processor", "added_tokens")
     state = {name: content[name] for name in decisive}
+    if (task := task_of(tokenizer)) != "expression":
+        state[TASK] = task  # two forms may have the same tokens
     state["special_tokens"] = {name: getattr(tokenizer, name) for name in SPECIALS}
     return hashlib.sha256(json.dumps(state, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
@@ -86,9 +88,13 @@ def count_tokens(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> li
     return [len(encoding.ids) + 1 for encoding in tokenizer.backend_tokenizer.encode_batch_fast(list(texts))]
 
 
+def task_of(tokenizer: PreTrainedTokenizerBase) -> str:
+    """The name of the written form that a tokenizer was made for; `expression` where it says nothing."""
+    return getattr(tokenizer, "init_kwargs", {}).get(TASK) or "expression"
+
+
 def form_of(tokenizer: PreTrainedTokenizerBase) -> notation.Form:
-    """The written form that a tokenizer was made for; that of expressions where it says nothing."""
-    return notation.of(getattr(tokenizer, "init_kwargs", {}).get(TASK) or "expression")
+    return notation.of(task_of(tokenizer))
 
 
 def line_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:

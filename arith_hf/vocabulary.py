@@ -23,7 +23,6 @@ from transformers import PreTrainedTokenizerFast
 from arith_hf import notation
 
 SPECIALS = ("pad_token", "unk_token", "bos_token", "eos_token")
-TAGS = (notation.THINK, notation.END_THINK)
 TASK = "task"  # in tokenizer_config.json, so that it travels with a model: the form that its texts are written in
 PRIVATE = 0xE000  # from here on Unicode names no character
 MOST_PLACES = 9
@@ -49,7 +48,7 @@ def train(
     makers = {
         "digits": lambda: with_places(form, specials, places),
         "char": lambda: list_pieces(specials, *characters(form)),
-        "bpe": lambda: learn_merges(specials, texts, vocab_size),
+        "bpe": lambda: learn_merges(specials, characters(form)[0], texts, vocab_size),
     }
     if places != 1 and kind != "digits":
         raise ValueError(f"places: need kind: digits, whose tokens are digits, got {kind}")
@@ -125,26 +124,26 @@ def list_pieces(specials: Sequence[str], wholes: Sequence[str], characters: str)
     return core
 
 
-def learn_merges(specials: Sequence[str], texts: Iterable[str], vocab_size: int) -> Tokenizer:
+def learn_merges(specials: Sequence[str], tags: Sequence[str], texts: Iterable[str], vocab_size: int) -> Tokenizer:
     """Byte-level BPE of at most `vocab_size` tokens, specials and think tags counted; no merge crosses a tag."""
     bytes_ = pre_tokenizers.ByteLevel.alphabet()
-    least = len(SPECIALS) + len(TAGS) + len(bytes_)
+    least = len(specials) + len(tags) + len(bytes_)
     if vocab_size < least:
         raise ValueError(f"need vocab_size >= {least} (every byte, the specials, the tags), got {vocab_size}")
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size - len(TAGS),
+        vocab_size=vocab_size - len(tags),
         special_tokens=list(specials),
         initial_alphabet=bytes_,
         show_progress=False,
     )
-    tag = re.compile("|".join(map(re.escape, TAGS)))
+    tag = re.compile("|".join(map(re.escape, tags)))
     pieces = (tag.split(text) for text in texts)
     first = next(pieces, None)
     if first is None:
         raise ValueError("need text to learn a bpe vocabulary from, got none")
     core.train_from_iterator(chain([first], pieces), trainer)
-    core.add_tokens([AddedToken(name, special=False, normalized=False) for name in TAGS])
+    core.add_tokens([AddedToken(name, special=False, normalized=False) for name in tags])
     return core

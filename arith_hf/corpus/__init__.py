@@ -55,11 +55,11 @@ def build(arguments: CorpusArguments) -> dict[str, Any]:
     """Write every file of a corpus, the manifest last, and return the manifest."""
     if not arguments.output_dir:
         raise ValueError("need output_dir, the folder to write, such as --output_dir data/expression")
-    folder = Path(arguments.output_dir)
+    folder, of = Path(arguments.output_dir), room(arguments.task)
+    exams = [(name, list(rows)) for name, rows in exam.files(of, arguments)]  # fails before anything is lost
     clear(folder)
     names = []
-    of = room(arguments.task)
-    for name, rows in chain(exam.files(of, arguments), draw.files(of, arguments)):  # the quickest to fail first
+    for name, rows in chain(exams, draw.files(of, arguments)):
         files.write_jsonl(folder / name, rows)
         names.append(name)
     taken = census.take(folder, sorted(names, key=place), arguments.form)

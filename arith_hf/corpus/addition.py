@@ -21,9 +21,9 @@ CARD = {
     "normal": "operands in order of size, so that `1+2=` and `2+1=` are one problem",
     "split": "The columns of a working do not obey it: there are a few hundred of them in all.",
     "sets": """`heldout` holds the same sets of the validation split: choose by them, not by a test set. Its
-`validation` is what `test/test` is: no repeats, lengths drawn as in training. Each set of `harder` is longer, has more
-operands or longer carries. `whole` holds every problem of a small domain, those of training too: its `kind` is the
-split.""",
+`validation` is what `test/test` is: no repeats, so that almost all are of the greatest length. Each set of `harder` is
+longer, has more operands, longer carries or columns that repeat. `whole` holds every problem of a small domain, those
+of training too: its `kind` is the split.""",
 }
 
 
@@ -57,6 +57,8 @@ class AdditionArguments(CorpusArguments):
         """ValueError where the longest problem of any set cannot be written: nines alone, which carry everywhere."""
         task, form = tasks.get(self.task), notation.of(self.form)
         for name, knobs in {"max_digits": {}, **{one: task.HARDER[one][1] for one in self.harder or ()}}.items():
+            if knobs.get("min_digits", 1) > knobs.get("max_digits", self.max_digits):
+                raise ValueError(f"harder: {name} has no sums of at most {self.max_digits} digits: leave it out")
             digits, operands = (knobs.get(key, getattr(self, key)) for key in ("max_digits", "max_operands"))
             nines = "+".join(["9" * min(digits, MAX_DIGITS + 1)] * operands)
             try:

@@ -51,7 +51,7 @@ def drawn(name: str, pose: Callable, knobs: Row, count: int, recipe: CorpusArgum
     if len(rows) < count:
         raise ValueError(
             f"{name}: need {count} distinct problems, found {len(rows)} in {COPIES * count} draws: "
-            "ask for fewer, or widen the depths or the numbers"
+            "ask for fewer, or widen what the problems are drawn from"
         )
     return rows
 

@@ -11,8 +11,8 @@ from arith_hf import notation, rewards
 from arith_hf.tasks.base import ERROR
 
 DESCRIPTION = (
-    "Exact match of the answer behind the last `Final Result:`, share with every step right, parse rate, share of "
-    "valid problems called ERROR and mean generated tokens."
+    "Exact match of the answer, read as its form writes it, share with every step right, parse rate, share of valid "
+    "problems called ERROR and mean generated tokens."
 )
 
 INPUTS = """

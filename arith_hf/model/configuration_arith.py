@@ -43,6 +43,8 @@ class ArithConfig(PreTrainedConfig):
     position_embedding: `rotary`, `learned` (absolute, at most `max_position_embeddings` of them) or `none`.
     qk_norm: RMSNorm on the queries and keys of each head, as Qwen3 has.
     hidden_dropout: on the embeddings and on what each attention and MLP adds to the residual stream.
+    attention_sink: with position_window each softmax has one more score, of 0, whose value is 0: a mean alone tells
+        neither whether there is anything to see at a place nor how many times.
     sliding_window: in every layer a token sees itself and the `sliding_window - 1` tokens before it; None: all.
     window_counts: `tokens`, or with line_stride `positions`: a token sees those that are less than
         `sliding_window` rotary positions before it: of the line before its own, however short, and of none before that.
@@ -91,6 +93,7 @@ class ArithConfig(PreTrainedConfig):
     window_counts: Literal["tokens", "positions"] = "tokens"
     line_stride: int | None = None
     position_window: int | None = None
+    attention_sink: bool = False
     line_token_ids: list[int] | None = None
     hidden_dropout: float | int = 0.0
     zero_init_output: bool = False
@@ -141,6 +144,8 @@ class ArithConfig(PreTrainedConfig):
                 "need line_stride 0 and a position_window >= 1, or none, "
                 f"got {self.line_stride} and {self.position_window}"
             )
+        if self.attention_sink and self.position_window is None:
+            raise ValueError("need a position_window for attention_sink, got none")
         if self.line_stride == 0 and self.sliding_window is not None:
             raise ValueError(
                 f"need position_window, and no sliding_window, with line_stride 0, got {self.sliding_window}"

@@ -57,7 +57,13 @@ def windowed(config: ArithConfig, mask: Tensor, positions: Tensor, count: int) -
     seen, keys = positions.shape[1], mask.shape[-1]
     held = nn.functional.pad(positions, (0, keys - seen)) if keys > seen else positions[:, seen - keys :]
     apart = (positions[:, -count:, None] - held[:, None, :])[:, None]  # (B, 1, T, S)
-    near = apart < (config.position_window or config.sliding_window or 0)
+    near: Tensor = apart < (config.position_window or config.sliding_window or 0)
     if config.position_window is not None:
         near &= apart > -config.position_window
-    return mask & near if mask.dtype == torch.bool else mask.masked_fill(~near, torch.finfo(mask.dtype).min)
+    mask = mask & near if mask.dtype == torch.bool else mask.masked_fill(~near, torch.finfo(mask.dtype).min)
+    return nn.functional.pad(mask, (1, 0), value=mask.dtype == torch.bool) if config.attention_sink else mask
+
+
+def with_sink(states: Tensor) -> Tensor:
+    """Keys or values (B, H, S, C) with one of zeros in front, which every token may see."""
+    return nn.functional.pad(states, (0, 0, 1, 0))

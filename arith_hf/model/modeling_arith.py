@@ -23,7 +23,7 @@ from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_arith import ArithConfig
-from .lines_arith import NEED_WHOLE, by_positions, line_positions, require_mask, windowed
+from .lines_arith import NEED_WHOLE, by_positions, line_positions, require_mask, windowed, with_sink
 
 LARGE = 2**24  # pairs of places: a mask of more is left as it is, a byte a pair
 CHUNK = 64  # queries; of a window of 128 and 256 tokens 32 is as fast, 128 slower
@@ -157,6 +157,8 @@ class ArithAttention(nn.Module):
             query, key = rotate(query, *angles), rotate(key, *angles)
         if past_key_values is not None:
             key, value = past_key_values.update(key, value, self.layer_idx)  # (B, H, S, C)
+        if self.config.attention_sink:
+            key, value = with_sink(key), with_sink(value)
         attend: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention)
         dropout = self.config.attention_dropout if self.training else 0.0
         options = {"dropout": dropout, "scaling": self.head_dim**-0.5, "sliding_window": self.config.sliding_window}

@@ -32,6 +32,7 @@ COLUMN = re.compile(r"([0-9](?:\+[0-9]{1,9})+)=(0|[1-9][0-9]{0,8})(?: |(?=<))") 
 FACT = re.compile(rf"(?:(?<={THINK})|(?<= ))([0-9](?:\+[0-9]+)+)=(?=[0-9])")
 CLOSING = re.compile(rf"(?:{NOOP})*(?:{END_THINK}(?:{DIGITS.pattern})?)?")  # any part of it, none too
 RESULTS = re.compile(rf"(?:(?<==)|(?<={END_THINK}))[0-9]+")
+OPERANDS = re.compile(r"[0-9]+(?:\+[0-9]+)*")
 ANSWER = re.compile(r"(?<==)[0-9]+")
 
 UNREAD = Column((), 0, 0)  # for the column at which a padded working stops too early: without it, it might seem whole
@@ -55,6 +56,7 @@ class Addition:
     KEYWORDS: ClassVar[tuple[str, ...]] = (THINK, END_THINK, NOOP)  # all else goes by the character
     ALPHABET: ClassVar[str] = "0123456789+= "
     EXAMPLE: ClassVar[str] = "12+34="
+    WHAT: ClassVar[str] = "adds whole numbers"
     LINE_ENDS: ClassVar[tuple[str, ...]] = ("+", "=")
     VERDICT: ClassVar[re.Pattern[str]] = re.compile(r"(?!)")  # no problem is malformed
 
@@ -181,15 +183,34 @@ class Addition:
     # Reading
 
     def read_answer(self, completion: str) -> int | None:
-        """What stands behind the last `</think>` (columns) or `=` (the others, and it may lack): digits, or None.
+        """What stands behind the one working (columns), or all there is: digits as the form writes them; else None.
+
+        A zero too many is no answer: where a length is claimed, it is the error to be seen.
 
         >>> Addition().read_answer("<think>1+2=3</think>3"), Addition("reversed").read_answer("748")
         (3, 847)
+        >>> Addition("direct").read_answer("08"), Addition("direct").read_answer("5=8")
+        (None, None)
         """
-        _, found, answer = completion.rpartition(END_THINK if self.style == "columns" else "=")
-        if (self.style == "columns" and not found) or not DIGITS.fullmatch(answer):
+        answer = completion
+        if self.style == "columns":
+            whole = completion.startswith(THINK) and (completion.count(THINK), completion.count(END_THINK)) == (1, 1)
+            answer = completion.partition(END_THINK)[2] if whole else ""
+        if not DIGITS.fullmatch(answer):
             return None
-        return int(self.turned(answer))
+        number = int(self.turned(answer))
+        return number if self.turned(answer) == str(number).zfill(self.zero_pad + 1) else None
+
+    def continued(self, prompt: str, completion: str) -> str:
+        """The completion behind what an open prompt was completed by; empty where it was not.
+
+        >>> Addition("direct").continued("7+", "5=12"), Addition("direct").continued("7+", "12")
+        ('12', '')
+        """
+        if not prompt.endswith("+"):
+            return completion
+        number, equals, rest = completion.partition("=")
+        return rest if equals and OPERANDS.fullmatch(number) else ""
 
     def read_working(self, completion: str, finished: bool = True) -> Reading:
         """The columns of a working, and the text from the first that is not in the form on; without steps the answer's.
@@ -251,7 +272,7 @@ class Addition:
         ('8+7=15\\n5+0+1=6', '... 5=')
         """
         mark = THINK if self.style == "columns" else "="
-        if mark not in completion and (mark == THINK or self.read_answer(completion) is None):
+        if mark not in completion and (mark == THINK or not DIGITS.fullmatch(completion)):
             return completion.replace(NOOP, "")
         head, _, rest = completion.rpartition(mark)
         opened = [f"... {self.turned(head.removesuffix('='))}="] if head else []

@@ -16,8 +16,9 @@ class Form(Protocol):
     """How problems of one task are written.
 
     EOS: the end token. KEYWORDS: pieces that a tokenizer keeps whole; ALPHABET: what problems are written in besides.
-    EXAMPLE: a problem as a person types it. LINE_ENDS: tokens behind which a line of its own begins, for `line_stride`.
-    DECISIVE, VERDICT: patterns of what weighs more in the loss where a recipe says so.
+    EXAMPLE: a problem as a person types it; WHAT: what a model of it does, for its card. LINE_ENDS: tokens behind which
+    a line of its own begins, for `line_stride`. DECISIVE, VERDICT: patterns of what weighs more in the loss where a
+    recipe says so.
     """
 
     @property
@@ -28,6 +29,8 @@ class Form(Protocol):
     def ALPHABET(self) -> str: ...
     @property
     def EXAMPLE(self) -> str: ...
+    @property
+    def WHAT(self) -> str: ...
     @property
     def LINE_ENDS(self) -> tuple[str, ...]: ...
     @property
@@ -55,6 +58,9 @@ class Form(Protocol):
 
     def posed(self, text: str, /) -> str:
         """The problem, as the task writes it, that a training text or a prompt poses."""
+
+    def continued(self, prompt: str, completion: str, /) -> str:
+        """The completion behind what completes a prompt that was left open."""
 
     def read_answer(self, completion: str, /) -> Answer | None:
         """The answer; None where none can be read."""

@@ -13,6 +13,7 @@ from arith_hf.tasks.base import ERROR, Answer, Reading, Step, Working
 EOS = "<eos>"
 ALPHABET = "0123456789+-() \n"  # what an expression, and the end of a prompt, are written in
 EXAMPLE = "5 + (10 - 3)"
+WHAT = "solves arithmetic expressions step by step"
 HEAD, NOW, RESULT = "Evaluate: ", "Expression now: ", "Final Result: "
 FAILED = "Evaluation ERROR"
 
@@ -257,6 +258,11 @@ def facts(text: str) -> list[str]:
     ['7 - 4', '9 + 3']
     """
     return FACT.findall(text)
+
+
+def continued(prompt: str, completion: str) -> str:
+    """The completion: no prompt is open."""
+    return completion
 
 
 def shown(completion: str) -> str:

@@ -31,6 +31,7 @@ HARDER: dict[str, tuple[str, dict[str, object]]] = {  # sets of their own: what,
     "operands": ("three to five operands", {"min_operands": 3, "max_operands": 5}),
 }
 
+MALFORMED = False  # no problem's answer is ERROR
 WHOLE = {"pairs": "all sums of two numbers below 100, those trained on too"}  # sets of all problems of a small domain
 
 UNKNOWN = re.compile(r"[^0-9+=\s]")
@@ -60,7 +61,7 @@ def numbers(problem: str) -> tuple[int, ...] | None:
     >>> numbers("658+189="), numbers(" 007 + 5"), numbers("7+"), numbers("3+4=7")
     ((658, 189), (7, 5), None, None)
     """
-    text = "".join(problem.split())
+    text = "" if re.search(r"[0-9]\s+[0-9]", problem) else "".join(problem.split())
     return tuple(map(int, text.rstrip("=").split("+"))) if SUM.fullmatch(text) else None
 
 
@@ -74,6 +75,8 @@ def tidy(problem: str) -> str:
         raise UnknownCharacter(
             f"unknown character {unknown[0]!r} at column {unknown.start() + 1}: need digits, + and = only"
         )
+    if apart := re.search(r"[0-9]\s+[0-9]", problem):
+        raise ValueError(f"need + between numbers, got {apart[0]!r} at column {apart.start() + 1}")
     text = "".join(problem.split())
     longest = max(map(len, re.findall("[0-9]+", text)), default=0)
     if longest > MAX_DIGITS:

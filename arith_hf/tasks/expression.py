@@ -16,12 +16,13 @@ from arith_hf.tasks.grammar import UnknownCharacter, bracketed, calculate, parse
 from arith_hf.tasks.shapes import SAMPLERS, fact, shape, surroundings
 
 __all__ = [  # what every task has
-    "HARDER", "SAMPLERS", "TRAITS", "WHOLE", "UnknownCharacter",
+    "HARDER", "MALFORMED", "SAMPLERS", "TRAITS", "WHOLE", "UnknownCharacter",
     "fact", "fill", "judge", "kind", "level", "normalise", "pose", "shape", "surroundings", "tidy",
     "valid_steps", "work",
 ]  # fmt: skip
 
 TRAITS: dict[str, Callable[[str], int]] = {}  # columns of a row besides level
+MALFORMED = True  # there are problems whose answer is ERROR
 WHOLE: dict[str, str] = {}  # small domains of which there is a set of all problems
 HARDER: dict[str, tuple[str, dict[str, object]]] = {  # sets of their own: what, and knobs of `shape`
     **{f"depth{n}": (f"depth {n}", {"sampler": "seed", "min_depth": n, "max_depth": n}) for n in (5, 6, 8)},

@@ -11,7 +11,7 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 from trl import GRPOConfig, GRPOTrainer, ModelConfig, get_peft_config
 
-from arith_hf import notation, recipe, rewards
+from arith_hf import notation, recipe, rewards, tokenizer
 from arith_hf.train import data, stage
 from arith_hf.train.samples import Samples
 
@@ -40,9 +40,7 @@ def check(training: GRPOConfig) -> None:
 def answerable(
     prompts: Dataset, model_tokenizer: PreTrainedTokenizerBase, max_completion_length: int | None, overlong: str
 ) -> Dataset:
-    """The prompts whose right answer `max_completion_length` does not cut off (all, where their task is not known)."""
-    if "task" not in prompts.column_names:
-        return prompts
+    """The prompts whose right answer `max_completion_length` does not cut off."""
     right = [notation.of(row["task"]).solution(row["prompt"]) for row in prompts]
     lengths = [len(ids) + 1 for ids in model_tokenizer(right, add_special_tokens=False)["input_ids"]]
     return data.keep(prompts, lengths, max_completion_length, overlong, "max_completion_length")
@@ -61,9 +59,12 @@ def prepare(argv: list[str]) -> tuple[GRPOTrainer, stage.Run]:
     reward_funcs = [rewards.find(path) for path in own.reward_funcs]
     model, model_tokenizer = data.load_parent(model_config)
     data.check_tokenizer(model_tokenizer, own.dataset_name)
+    splits = data.load(own.dataset_name, "prompts", ["prompt", "answer"])
+    if "task" not in splits[0].column_names:  # rows of one's own: the reward reads what this model writes
+        name = tokenizer.task_of(model_tokenizer)
+        splits = tuple(rows.add_column("task", [name] * len(rows)) for rows in splits)
     train, validation = (
-        answerable(rows, model_tokenizer, training.max_completion_length, own.overlong)
-        for rows in data.load(own.dataset_name, "prompts", ["prompt", "answer"])
+        answerable(rows, model_tokenizer, training.max_completion_length, own.overlong) for rows in splits
     )
     run = stage.begin(
         "grpo", argv, (own, training, model_config), training, model_tokenizer, model_config.model_name_or_path

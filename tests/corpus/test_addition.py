@@ -278,7 +278,7 @@ def test_a_working_too_long_for_its_length_is_one_line(tmp_path, capsys):
         ({"min_digits": 0}, "need min_digits >= 1, got 0"),
         ({"min_digits": 1, "max_digits": 0}, "need max_digits >= 1, got 0"),
         ({"max_operands": 1}, "need max_operands >= 2, got 1"),
-        ({"carry_rate": 1.5}, "need 0 <= carry_rate <= 1, got 1.5"),
+        ({"carry_rate": 1.5}, "need carry_rate and run_rate of at least 0, at most 1 in all, got"),
         ({"harder": ["nosuch"]}, "need harder among digits4, digits6,"),
         ({"harder": ["depth5"]}, "got depth5"),
         ({"task": "multiplication"}, "unknown task 'multiplication': need one of expression, addition"),

@@ -13,6 +13,7 @@ from arith_hf.model import ArithConfig, ArithForCausalLM, lines_arith
 PAD, BOS, EOS, VOCABULARY = 0, 1, 2, 24
 LINES = [3, 7]  # ids that begin a line
 NUMBERS = {"aligned": {}, "narrow": {"position_window": 2}, "wide": {"position_window": 4}}
+NUMBERS["sink"] = {"position_window": 2, "attention_sink": True}
 
 
 def make(**fields) -> ArithForCausalLM:
@@ -105,6 +106,17 @@ def test_a_number_looks_the_same_wherever_it_stands() -> None:
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_a_sink_tells_how_many_there_are_to_see(attention: str) -> None:
+    """A mean over equal tokens is the same for any number of them; with one more score of 0 it is not."""
+    once, twice = torch.tensor([[BOS, 9, 3, 9]]), torch.tensor([[BOS, 9, 3, 9, 3, 9]])
+    for sink in (False, True):
+        fields = {"position_window": 1, "num_hidden_layers": 1, "attention_sink": sink}
+        model = make(attn_implementation=attention, **fields)
+        one, other = (model(input_ids=ids).logits[0, -1] for ids in (once, twice))
+        assert torch.allclose(one, other, atol=1e-5) is not sink
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
 @pytest.mark.parametrize("fields", NUMBERS.values(), ids=NUMBERS)
 def test_cached_equals_uncached(fields: dict, attention: str) -> None:
     model, ids = make(attn_implementation=attention, **fields), draw(2, 20)
@@ -185,6 +197,7 @@ def test_a_saved_model_keeps_its_lines(fields: dict, tmp_path) -> None:
         ({"position_window": 0}, "need line_stride 0 and a position_window >= 1, or none, got 0 and 0"),
         ({"sliding_window": 8}, "need position_window, and no sliding_window, with line_stride 0, got 8"),
         ({"sliding_window": 8, "window_counts": "positions"}, "need a line_stride, and a sliding_window greater"),
+        ({"attention_sink": True}, "need a position_window for attention_sink, got none"),
         ({"line_token_ids": None}, "need line_token_ids with line_stride"),
         ({"line_token_ids": [VOCABULARY]}, "need line_token_ids with line_stride, below vocab_size = 24"),
         ({"line_stride": -1}, "need line_stride >= 0"),

@@ -174,13 +174,14 @@ def test_ask_says_what_is_wrong():
 
 @given(forms, problems)
 def test_what_is_written_is_judged_right(form, problem):
-    prompt, completion = form.prompt(problem), form.completion(task.work(problem))
-    for text in (completion, prompt + completion):
-        steps, answer = form.read_steps(text), form.read_answer(text)
-        assert (steps is None) == (form.style != "columns")
-        assert form.read_working(text).rest == ""
-        assert task.judge(problem, form.read_working(text), answer) is None
-        assert steps is None or Working(tuple(steps), answer) == task.work(problem)
+    text = form.completion(task.work(problem))
+    steps, answer = form.read_steps(text), form.read_answer(text)
+    assert (steps is None) == (form.style != "columns")
+    assert form.read_working(text).rest == ""
+    assert task.judge(problem, form.read_working(text), answer) is None
+    assert steps is None or Working(tuple(steps), answer) == task.work(problem)
+    opened = form.prompt(problem).rpartition("+")
+    assert form.continued(opened[0] + "+", opened[2] + text) == form.continued(form.prompt(problem), text) == text
 
 
 @given(forms, problems)
@@ -220,8 +221,8 @@ def test_every_digit_of_a_few_workings_matters():
     ("style", "text", "answer"),
     [
         ("columns", "<think>7+5=12</think>12", 12),
-        ("columns", "<think>7+5=12</think>0012", 12),
-        ("columns", "<think>7+5=12</think>13</think>12", 12),
+        ("columns", "<think>7+5=12</think>0012", None),
+        ("columns", "<think>7+5=12</think>13</think>12", None),
         ("columns", "12", None),
         ("columns", "<think>7+5=12", None),
         ("columns", "7+5=12", None),
@@ -233,14 +234,14 @@ def test_every_digit_of_a_few_workings_matters():
         ("columns", "<think>7+5=12</think>١٢", None),
         ("columns", "<think>7+5=12</think>" + "9" * 2001, None),
         ("direct", "12", 12),
-        ("direct", "7+5=12", 12),
+        ("direct", "7+5=12", None),
         ("direct", "7+5=", None),
         ("direct", "7+5", None),
         ("direct", "", None),
         ("direct", "1 2", None),
         ("direct", f"12{NOOP}", None),
         ("reversed", "748", 847),
-        ("reversed", "856+981=7480", 847),
+        ("reversed", "7480", None),
         ("reversed", "84²", None),
     ],
 )

@@ -3,6 +3,7 @@
 import dataclasses
 import random
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -212,7 +213,7 @@ def test_the_share_of_cascades_is_the_carry_rate():
         ({"min_digits": 0}, "got 0 and 3"),
         ({"min_operands": 1}, "need 2 <= min_operands <= max_operands, got 1 and 2"),
         ({"min_operands": 3}, "got 3 and 2"),
-        ({"carry_rate": 1.5}, "need 0 <= carry_rate <= 1, got 1.5"),
+        ({"carry_rate": 1.5}, "need carry_rate and run_rate of at least 0, at most 1 in all, got"),
     ],
 )
 def test_knobs_that_cannot_be_are_refused(knobs, message):
@@ -228,3 +229,20 @@ def test_the_harder_sets():
     cascades = [task.pose(random.Random(seed), **task.HARDER["cascades"][1]) for seed in range(50)]
     assert all(task.carries(problem) >= 1 and task.level(problem) in (2, 3) for problem in cascades)
     assert {task.pose(random.Random(seed), **task.HARDER["operands"][1]).count("+") for seed in range(50)} == {2, 3, 4}
+
+
+def test_runs_repeat_the_column_below_and_reach_the_top():
+    drawn = [
+        task.pose(random.Random(f"runs/{index}"), min_digits=2, max_digits=8, run_rate=1.0) for index in range(2000)
+    ]
+    pairs = [[column.digits for column in task.columns(task.numbers(problem))] for problem in drawn]
+    repeats = [one == other for columns in pairs for one, other in pairwise(columns)]
+    assert sum(repeats) / len(repeats) > 0.6
+    assert sum(columns[-1] == columns[-2] == (9, 9) for columns in pairs) > 10, "nines at the top, which carry twice"
+    assert {len(columns) for columns in pairs} <= set(range(2, 9))
+
+
+def test_a_space_between_digits_is_no_sum():
+    assert task.numbers("12 34 + 5") is None
+    with pytest.raises(ValueError, match="need \\+ between numbers, got '2 3' at column 2"):
+        task.tidy("12 34 + 5")
