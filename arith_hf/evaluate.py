@@ -60,7 +60,6 @@ PROTOCOLS = {
     },
 }
 NAMES = [*PROTOCOLS, *TOGETHER]
-USUAL = ("nontrivial", "seed", "test")
 
 
 @dataclass
@@ -71,7 +70,9 @@ class EvaluateArguments:
     dataset_name: str = field(default="", metadata={"help": "The corpus folder, data/<model>, with the test sets."})
     protocol: list[str] = field(
         default_factory=list,
-        metadata={"help": f"Any of {', '.join(NAMES)} (default: those of {', '.join(USUAL)} that the corpus has)."},
+        metadata={
+            "help": f"Any of {', '.join(NAMES)} (default: test where the corpus has it, else nontrivial and seed)."
+        },
     )
     num_samples: list[int] | None = field(
         default=None,
@@ -104,8 +105,8 @@ class EvaluateArguments:
             if not getattr(self, name):
                 raise ValueError(f"need --{name}, a folder")
         data = Path(self.dataset_name)
-        usual = [name for name in USUAL if (data / PROTOCOLS[name].file).is_file()]
-        self.protocol = self.protocol or usual or [USUAL[0]]
+        usual = ["test"] if (data / PROTOCOLS["test"].file).is_file() else ["nontrivial", "seed"]
+        self.protocol = self.protocol or usual
         for key in ("protocol", "stop_at_fault"):
             names = getattr(self, key)
             if not set(names) <= set(NAMES):

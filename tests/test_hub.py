@@ -13,7 +13,7 @@ from conftest import PROBLEMS
 from hub_server import TOKEN, HubServer, serve
 from huggingface_hub import ModelCard, constants
 
-from arith_hf import files, hub, solver
+from arith_hf import files, hub, notation, solver
 from arith_hf.__main__ import main
 
 REPORT = {
@@ -149,7 +149,7 @@ def test_a_checkpoint_that_was_not_measured_says_so(pupil: Path) -> None:
 
 @pytest.mark.slow
 def test_the_usage_on_the_card_runs(pupil: Path, tmp_path: Path) -> None:
-    code = hub.usage(str(pupil), is_adapter=False).split("```")[1].removeprefix("python\n")
+    code = hub.usage(str(pupil), False, notation.of("expression")).split("```")[1].removeprefix("python\n")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, timeout=120)
     assert "Final Result: 12" in done.stdout, done.stderr
 

@@ -312,14 +312,23 @@ def test_load_dataset_reads_the_folder(small, tmp_path):
     ]
 
 
-def test_an_old_manifest_goes_first_and_old_files_with_it(tmp_path):
+def test_an_old_manifest_goes_first_and_old_files_with_it(tmp_path, monkeypatch):
     files.write_json(tmp_path / "manifest.json", {"old": True})
     files.write_jsonl(tmp_path / "prompts" / "train.jsonl", [{"old": True}])
     with pytest.raises(
         ValueError, match="found no valid problem in the test split with depth 0 to 1 and numbers 1 to 1"
     ):
         corpus.build(CorpusArguments(output_dir=str(tmp_path), max_depth=1, num_range=[1, 1], num_test=5, num_proc=1))
+    assert len(list(tmp_path.rglob("*.json*"))) == 2, "sets that cannot be drawn cost nothing"
+    none = {"num_test": 0, "num_harder": 0, "num_pretrain": 0, "num_prompts": 0, "num_sft": 4, "num_proc": 1}
+    monkeypatch.setattr(corpus.expression.rows, "describe", broken)
+    with pytest.raises(RuntimeError, match="in the middle"):
+        corpus.build(CorpusArguments(output_dir=str(tmp_path), **none))
     assert not list(tmp_path.rglob("*.json*"))
+
+
+def broken(*_: object) -> dict:
+    raise RuntimeError("in the middle")
 
 
 def test_more_distinct_problems_than_there_are_is_an_error(tmp_path):
