@@ -63,7 +63,8 @@ def sample(places: dict[str, str], path: Path, count: int) -> str:
 def overrides() -> dict[str, Any]:
     """The recipe of record's fields of the model, at the seed's size; with its tokenizer there is no stride."""
     said = recipe.load(Path(material.recipe("expression", "pretrain"))).get("config_overrides") or "{}"
-    return {name: value for name, value in json.loads(said).items() if name != "line_stride"} | SIZE
+    by_line = ("line_stride", "window_counts")
+    return {name: value for name, value in json.loads(said).items() if name not in by_line} | SIZE
 
 
 class Epochs(TrainerCallback):

@@ -97,3 +97,12 @@ def test_a_draft_is_agreed_to_only_while_the_hook_is_open(road):
     with agreeing(untrained, tokenizer.eos_token_id):
         assert answer() == solver.Completion(right, 2, True, None, 1.0)
     assert not answer().finished
+
+
+def test_the_model_of_record_exists_at_the_seeds_size():
+    """With the seed's tokenizer no token begins a line, so nothing that needs lines may be left in its config."""
+    from arith_hf.model import ArithConfig
+    from benchmarks import seed_training
+
+    config = ArithConfig.from_size("seed", **seed_training.overrides())
+    assert (config.hidden_size, config.num_hidden_layers, config.line_stride) == (256, 6, None)
