@@ -5,10 +5,13 @@ May not know the trainer. They pay for right only: no substring credit, and what
 
 import importlib
 import os
+import random
 import sys
 from typing import Any
 
-from arith_hf import notation
+from arith_hf import notation, tasks
+
+FADED = 0.5  # share of the updates after which `right_steps` pays nothing: what is left is learned from answers alone
 
 
 def exact_answer(completions: list[str], answer: list[str], task: list[str] | None = None, **_: Any) -> list[float]:
@@ -23,6 +26,46 @@ def exact_answer(completions: list[str], answer: list[str], task: list[str] | No
         float(str(notation.of(form).read_answer(completion)) == str(right))
         for completion, right, form in zip(completions, answer, task or ["expression"] * len(answer), strict=True)
     ]
+
+
+def right_steps(
+    prompts: list[str], completions: list[str], task: list[str] | None = None, trainer_state: Any = None, **_: Any
+) -> list[float]:
+    """The share of the steps due that are right before the first fault, beside `exact_answer`; fading to 0.
+
+    0 for a form that writes no steps. `trainer_state` is what TRL hands over: the pay falls in a straight line to 0 at
+    FADED of its `max_steps`; without one it is whole.
+
+    >>> working = "<think>\\nStep 1: 1 + 2 = 3\\nExpression now: 3 - 4\\nStep 2: 3 - 4 = 7"
+    >>> right_steps(["Evaluate: 1 + 2 - 4\\n"], [working])
+    [0.5]
+    """
+    forms = task or ["expression"] * len(prompts)
+    return [fading(trainer_state) * progress(*one) for one in zip(prompts, completions, forms, strict=True)]
+
+
+def progress(prompt: str, completion: str, name: str) -> float:
+    form, of = notation.of(name), tasks.get(name)
+    reading, problem = form.read_working(completion), form.posed(prompt)
+    if reading.steps is None:
+        return 0.0
+    due, fault = len(of.work(problem).steps), of.judge(problem, reading, form.read_answer(completion))
+    return 1.0 if fault is None else fault.index / max(due, 1)
+
+
+def fading(trainer_state: Any) -> float:
+    if trainer_state is None or not trainer_state.max_steps:
+        return 1.0
+    return max(0.0, 1.0 - trainer_state.global_step / (FADED * trainer_state.max_steps))
+
+
+def coin(completions: list[str], trainer_state: Any = None, **_: Any) -> list[float]:
+    """1.0 or 0.0 by the toss of a coin, whatever was written: the control that no reward should lose to.
+
+    Tossed anew at each step, the same in each run.
+    """
+    rng = random.Random(f"coin/{getattr(trainer_state, 'global_step', 0)}")
+    return [float(rng.random() < 0.5) for _ in completions]
 
 
 def find(path: str) -> Any:

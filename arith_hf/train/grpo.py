@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
-from trl import GRPOConfig, GRPOTrainer, ModelConfig, get_peft_config
+from trl import GRPOConfig, ModelConfig, get_peft_config
 
 from arith_hf import notation, recipe, rewards, tokenizer
 from arith_hf.train import data, stage
+from arith_hf.train.frontier import FrontierTrainer
 from arith_hf.train.samples import Samples
 
 
@@ -24,6 +25,13 @@ class GrpoArguments(stage.StageArguments):
     reward_funcs: list[str] = field(
         default_factory=lambda: ["arith_hf.rewards.exact_answer"],
         metadata={"help": "Reward functions by dotted path, in TRL's signature."},
+    )
+    sample_by: str | None = field(
+        default=None,
+        metadata={
+            "help": "Column of the prompts (level, steps) by whose success prompts are drawn: of values that always or "
+            "never succeed fewer (default: each prompt in turn)."
+        },
     )
 
 
@@ -52,7 +60,7 @@ def main(argv: list[str]) -> None:
     stage.finish(trainer, run)
 
 
-def prepare(argv: list[str]) -> tuple[GRPOTrainer, stage.Run]:
+def prepare(argv: list[str]) -> tuple[FrontierTrainer, stage.Run]:
     """Everything checked and loaded, nothing trained."""
     own, training, model_config = recipe.read((GrpoArguments, GRPOConfig, ModelConfig), argv, "grpo")
     check(training)
@@ -70,7 +78,7 @@ def prepare(argv: list[str]) -> tuple[GRPOTrainer, stage.Run]:
         "grpo", argv, (own, training, model_config), training, model_tokenizer, model_config.model_name_or_path
     )
     held_out = validation.select(range(min(own.num_eval_generations, len(validation))))
-    trainer = GRPOTrainer(
+    trainer = FrontierTrainer(
         model=model,
         args=training,
         reward_funcs=reward_funcs,
@@ -78,6 +86,7 @@ def prepare(argv: list[str]) -> tuple[GRPOTrainer, stage.Run]:
         eval_dataset=held_out,
         processing_class=model_tokenizer,
         peft_config=get_peft_config(model_config),
+        sample_by=own.sample_by,
     )
     trainer.add_callback(Samples(trainer, held_out, own.num_sample_generations, training.max_completion_length))
     return trainer, run
