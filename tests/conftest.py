@@ -95,6 +95,11 @@ def length_reward(completions: list[str], **_: object) -> list[float]:
     return [float(len(completion)) for completion in completions]
 
 
+def odd_reward(completions: list[str], **_: object) -> list[float]:
+    """1 for a completion of an odd number of characters, else 0: both happen, whatever the model writes."""
+    return [float(len(completion) % 2) for completion in completions]
+
+
 PROBLEMS = ("1 + 2", "5 + (10 - 3)", "(3 + 4) - (5 - 9)", "4 - -7", "12", "((2 + 2) - (1 + 1)) + (7 - (8 - 9))", "3 +")
 
 

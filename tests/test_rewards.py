@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -25,6 +26,46 @@ from arith_hf import rewards
 )
 def test_pays_for_right_only(completion, answer, paid):
     assert rewards.exact_answer(completions=[completion], answer=[answer], prompts=["Final Result: 12"]) == [paid]
+
+
+WORKED = "<think>\nStep 1: 1 + 2 = 3\nExpression now: 3 - 4\nStep 2: 3 - 4 = -1\nExpression now: -1\n</think>\n"
+
+
+@pytest.mark.parametrize(
+    ("completion", "share"),
+    [
+        (WORKED + "Final Result: -1", 1.0),
+        (WORKED.replace("= -1", "= 1"), 0.5),
+        (WORKED.replace("= 3", "= 4"), 0.0),
+        ("<think>\n</think>\nFinal Result: -1", 0.0),  # the right answer, from nowhere
+        ("<think>\nStep 2: 3 - 4 = -1", 0.0),
+        (WORKED.replace("Step 2", "Step 3"), 0.5),
+        ("", 0.0),
+    ],
+)
+def test_pays_for_steps_before_the_first_fault(completion, share):
+    assert rewards.right_steps(["Evaluate: 1 + 2 - 4\n"], [completion]) == [share]
+
+
+def test_pay_for_steps_fades():
+    def paid(step):
+        state = SimpleNamespace(global_step=step, max_steps=100)
+        return rewards.right_steps(["Evaluate: 1 + 2 - 4\n"], [WORKED + "Final Result: -1"], trainer_state=state)[0]
+
+    assert [paid(step) for step in (0, 25, 50, 99)] == [1.0, 0.5, 0.0, 0.0]
+
+
+def test_a_form_without_steps_is_paid_for_answers_only():
+    assert rewards.right_steps(["12+30="], ["42"], task=["addition/direct"]) == [0.0]
+
+
+def test_a_coin_falls_alike_in_each_run_and_anew_at_each_step():
+    def tossed(step):
+        return rewards.coin(["the same"] * 400, trainer_state=SimpleNamespace(global_step=step))
+
+    assert tossed(3) == tossed(3) != tossed(4)
+    assert {*tossed(3)} == {0.0, 1.0}
+    assert 140 < sum(tossed(3)) < 260
 
 
 @pytest.mark.parametrize("path", ["nowhere.reward", "arith_hf.rewards.none", "reward", "arith_hf.rewards.__doc__"])

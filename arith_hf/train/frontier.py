@@ -115,9 +115,7 @@ class FrontierTrainer(GRPOTrainer):
 def places_of(rows: Dataset, column: str) -> dict[str, list[int]]:
     """The indices of the rows of each value of a column, as text; ValueError where there is no such column."""
     if column not in rows.column_names:
-        raise ValueError(
-            f"need sample_by among the columns of the prompts ({', '.join(rows.column_names)}), got {column}"
-        )
+        raise ValueError(f"need sample_by among the prompts' columns {', '.join(rows.column_names)}, got {column}")
     values = [str(value) for value in rows[column]]
     places: dict[str, list[int]] = {value: [] for value in sorted(Counter(values))}
     for index, value in enumerate(values):
