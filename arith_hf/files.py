@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import IO, Any
 
 
-def write_with(path: str | Path, write: Callable[[IO[str]], object]) -> None:
+def write_with(path: str | Path, write: Callable[[IO[Any]], object], binary: bool = False) -> None:
     """Open a neighbour of `path`, let `write` fill it, rename it to `path`; on any failure the old file stays."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with aside.open("w", encoding="utf-8", newline="\n") as stream:
+        with aside.open("wb") if binary else aside.open("w", encoding="utf-8", newline="\n") as stream:
             write(stream)
             stream.flush()
             os.fsync(stream.fileno())
@@ -28,6 +28,10 @@ def write_with(path: str | Path, write: Callable[[IO[str]], object]) -> None:
 
 def write_text(path: str | Path, text: str) -> None:
     write_with(path, lambda stream: stream.write(text))
+
+
+def write_bytes(path: str | Path, content: bytes) -> None:
+    write_with(path, lambda stream: stream.write(content), binary=True)
 
 
 def write_json(path: str | Path, content: Any) -> None:

@@ -14,6 +14,7 @@ from trl import GRPOConfig, ModelConfig, get_peft_config
 from arith_hf import notation, recipe, rewards, tokenizer
 from arith_hf.train import data, stage
 from arith_hf.train.frontier import FrontierTrainer
+from arith_hf.train.recorder import Recorder
 from arith_hf.train.samples import Samples
 
 
@@ -33,6 +34,13 @@ class GrpoArguments(stage.StageArguments):
             "never succeed fewer (default: each prompt in turn)."
         },
     )
+    record_rollouts: bool = field(
+        default=False, metadata={"help": "Write every rollout, judged, to rollouts/*.parquet, for `arith-hf doctor`."}
+    )
+
+
+class RecordedTrainer(FrontierTrainer, Recorder):
+    """The prompts are the frontier's, every rollout is kept."""
 
 
 def check(training: GRPOConfig) -> None:
@@ -78,7 +86,7 @@ def prepare(argv: list[str]) -> tuple[FrontierTrainer, stage.Run]:
         "grpo", argv, (own, training, model_config), training, model_tokenizer, model_config.model_name_or_path
     )
     held_out = validation.select(range(min(own.num_eval_generations, len(validation))))
-    trainer = FrontierTrainer(
+    trainer = (RecordedTrainer if own.record_rollouts else FrontierTrainer)(
         model=model,
         args=training,
         reward_funcs=reward_funcs,

@@ -27,7 +27,10 @@ from arith_hf import files, recipe, tokenizer
 logger = logging.get_logger("arith_hf")
 LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers")
 RESULTS = ("metrics.json", "evaluate.json", "evaluate.txt", "samples.jsonl", "config.json", "model.safetensors")
-HARMLESS = {"logging_steps", "report_to", "run_name", "disable_tqdm", "save_total_limit", "num_sample_generations"}
+HARMLESS = {
+    *("logging_steps", "report_to", "run_name", "disable_tqdm", "save_total_limit"),
+    *("num_sample_generations", "record_rollouts"),
+}
 
 
 @dataclass
@@ -187,7 +190,8 @@ def clear(output_dir: Path, keep_steps: bool) -> None:
         logger.warning(f"replacing the finished model in {output_dir}")
     for name in RESULTS:  # the marker first: from here on the folder is unfinished
         (output_dir / name).unlink(missing_ok=True)
-    stale = [output_dir / "adapter", *([] if keep_steps else output_dir.glob("checkpoint-*"))]
+    of_steps = [] if keep_steps else [output_dir / "rollouts", *output_dir.glob("checkpoint-*")]
+    stale = [output_dir / "adapter", *of_steps]
     for folder in stale:
         shutil.rmtree(folder, ignore_errors=True)
 
