@@ -1,0 +1,270 @@
+"""Whether reinforcement helps: one fine-tuned model, and what equal core-seconds make of it in several ways.
+
+May not know how any stage works: each arm is a run of the stages' own commands on the recipes beside `--config`, a
+recipe of GRPO. For each seed a parent is pretrained and fine-tuned; the arms start from it:
+
+- `frozen`: the parent. - `answers`: GRPO, paid for answers alone. - `steps`: and for right steps, fading to nothing.
+- `coin`: GRPO, paid by the toss of a coin. - `more`: the fine-tuning goes on, for the core-seconds that `answers` took.
+- `kept`: the parent answers as many prompts as often as `answers` did; fine-tuned on the right ones, in the time left.
+
+All are measured on the test set `depth5`, which nothing was chosen by. Finished parts are kept: a run goes on where it
+was stopped; remove checkpoints/controls/<model> where the code or a recipe changed.
+
+    make controls MODEL=expression-rl [SEEDS=3] [JOBS=2]
+    python -m benchmarks.controls --config recipes/expression-rl/grpo.yaml --seeds 3 [--only_table]
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from arith_hf import files, recipe
+from benchmarks import claims
+
+LAUNCH = (sys.executable, "-m", "accelerate.commands.launch", "--quiet", "--config_file")
+MEASURED = "depth5"
+TRIAL = 20  # steps that tell what one costs
+PAID = {
+    "answers": ["arith_hf.rewards.exact_answer"],
+    "steps": ["arith_hf.rewards.exact_answer", "arith_hf.rewards.right_steps"],
+    "coin": ["arith_hf.rewards.coin"],
+}
+ARMS = {
+    "frozen": "the fine-tuned model as it is",
+    "answers": "GRPO, exact answers",
+    "steps": "GRPO, exact answers and right steps",
+    "coin": "GRPO, a coin (random reward)",
+    "more": "fine-tuning goes on",
+    "kept": "fine-tuning on right rollouts (rejection sampling)",
+}
+SCORES = {"greedy": "greedy", "pass@1": "pass@1, T 1", "pass@16": "pass@16, T 1"}
+Keys = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Lab:
+    """Where the recipes, the corpus and the checkpoints of all seeds are, and how a stage is launched."""
+
+    recipes: Path
+    launch_config: Path
+
+    @property
+    def root(self) -> Path:
+        return self.recipes.parent.parent
+
+    @property
+    def data(self) -> Path:
+        return self.root / "data" / self.recipes.name
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.root / "checkpoints"
+
+    @property
+    def folder(self) -> Path:
+        return self.checkpoints / "controls" / self.recipes.name
+
+    def place(self, arm: str, seed: int) -> Path:
+        return self.folder / f"seed-{seed}" / arm
+
+    def key(self, stage: str, name: str) -> Any:
+        return recipe.load(self.recipes / f"{stage}.yaml")[name]
+
+    def run(self, verb: str, *more: object, stage: str | None = None) -> None:
+        """A stage in a process of its own; its output goes to stderr."""
+        module = ["-m", "arith_hf", verb, "--config", self.recipes / f"{stage or verb}.yaml"]
+        finish([*LAUNCH, self.launch_config, *module, *more])
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    own = read(argv)
+    lab = Lab(own.config.parent, own.launch_config)
+    if not own.only_table:
+        make_data(lab)
+        with ThreadPoolExecutor(own.jobs) as pool:
+            list(pool.map(lambda seed: run(lab, seed, own.only), own.seed or range(own.seeds)))
+    results = [measured(lab, seed) for seed in own.seed or range(own.seeds)]
+    rows = summarize([one for one in results if one.get("frozen")])
+    if not rows:
+        raise SystemExit(f"nothing finished in {lab.folder}: leave --only_table out")
+    print(table(rows), end="\n\n")
+    print(json.dumps({"model": lab.recipes.name, "measured": MEASURED, "rows": rows}))
+
+
+def read(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("python -m benchmarks.controls", allow_abbrev=False)
+    parser.add_argument("--config", type=Path, required=True, help="recipe of GRPO; the other stages' lie beside it")
+    parser.add_argument("--launch_config", type=Path, default=Path("recipes/accelerate/cpu.yaml"))
+    parser.add_argument("--seeds", type=int, default=3, help="how many: 0, 1, ...")
+    parser.add_argument("--seed", type=int, nargs="+", help="these seeds instead")
+    parser.add_argument("--only", nargs="+", choices=list(ARMS), default=list(ARMS), help="these arms only")
+    parser.add_argument("--jobs", type=int, default=1, help="seeds side by side, a core each")
+    parser.add_argument("--only_table", action="store_true", help="print what is finished, run nothing")
+    own = parser.parse_args(argv)
+    if own.config.name != "grpo.yaml" or not own.config.is_file():
+        raise SystemExit(f"need --config recipes/<model>/grpo.yaml, got {own.config}")
+    if own.seeds < 1 or own.jobs < 1:
+        raise SystemExit(f"need seeds and jobs > 0, got {own.seeds} and {own.jobs}")
+    return own
+
+
+# Running
+
+
+def make_data(lab: Lab) -> None:
+    if not (lab.data / "manifest.json").is_file():
+        finish([sys.executable, "-m", "arith_hf", "corpus", "--config", lab.recipes / "corpus.yaml"])
+    if not (lab.checkpoints / lab.recipes.name / "tokenizer" / "metrics.json").is_file():
+        finish([sys.executable, "-m", "arith_hf", "tokenizer", "--config", lab.recipes / "tokenizer.yaml"])
+
+
+def run(lab: Lab, seed: int, only: Sequence[str]) -> None:
+    """All arms of a seed that are not finished, then what each scores."""
+    begin = lab.place("pretrain", seed)
+    if not done(begin):
+        lab.run("pretrain", "--output_dir", begin, "--seed", seed)
+    parent = lab.place("frozen", seed)
+    if not done(parent):
+        lab.run("sft", "--model_name_or_path", begin, "--output_dir", parent, "--seed", seed)
+    for arm in ARMS:
+        place = lab.place(arm, seed)
+        if arm in only and not done(place):
+            if arm in PAID:
+                more = ("--reward_funcs", *PAID[arm])
+                lab.run("grpo", "--model_name_or_path", parent, "--output_dir", place, "--seed", seed, *more)
+            else:
+                tune(lab, arm, seed, budget=spent(lab.place("answers", seed)))
+        if arm in only and not (place / "evaluate.json").is_file():
+            lab.run("evaluate", "--checkpoint", place)
+            print(f"seed {seed}, {arm}: {scores(place)}", file=sys.stderr, flush=True)
+
+
+def tune(lab: Lab, arm: str, seed: int, budget: float) -> None:
+    """Fine-tuning from the frozen model for `budget` core-seconds, the sampling of `kept` rollouts among them."""
+    place, rows = lab.place(arm, seed), []
+    if arm == "kept":
+        rows = ["--dataset_name", lab.place("rollouts", seed) / "kept.jsonl"]
+        budget -= sample(lab, seed)["core_seconds"]
+    start = ["--model_name_or_path", lab.place("frozen", seed), "--seed", seed + 1000, *rows]
+    still = ["--eval_strategy", "no", "--save_strategy", "no", "--load_best_model_at_end", "false"]
+    trial = lab.place(f"{arm}-trial", seed)
+    if not done(trial):
+        lab.run("sft", *start, *still, "--max_steps", TRIAL, "--output_dir", trial)
+    steps = max(1, round(budget / (spent(trial) / TRIAL)))
+    lab.run("sft", *start, *still, "--max_steps", steps, "--output_dir", place)
+
+
+def sample(lab: Lab, seed: int) -> Keys:
+    """As many rollouts of the frozen model as GRPO has used; the right ones are written. Returns what it took."""
+    folder = lab.place("rollouts", seed)
+    if not (folder / "rollouts.json").is_file():
+        each = lab.key("grpo", "num_generations")
+        prompts = lab.key("grpo", "max_steps") * lab.key("grpo", "per_device_train_batch_size") // each
+        sizes = ("--num_prompts", prompts, "--num_generations", each, "--seed", seed)
+        cap = ("--max_completion_length", lab.key("grpo", "max_completion_length"))
+        where = ("--checkpoint", lab.place("frozen", seed), "--dataset_name", lab.data)
+        module = [sys.executable, "-m", "benchmarks.rejection", *where, "--output", folder / "kept.jsonl"]
+        said = finish([*module, *sizes, *cap], keep=True)
+        files.write_json(folder / "rollouts.json", json.loads(said.splitlines()[-1]))
+    return dict(files.read_json(folder / "rollouts.json"))
+
+
+def finish(command: Sequence[object], keep: bool = False) -> str:
+    """What a command prints, where it is to be kept; SystemExit where it fails."""
+    words = list(map(str, command))
+    out = subprocess.PIPE if keep else sys.stderr
+    ended = subprocess.run(words, stdout=out, text=True, check=False)
+    if ended.returncode:
+        raise SystemExit(f"failed: {' '.join(words)}")
+    return ended.stdout or ""
+
+
+def done(place: Path) -> bool:
+    return (place / "metrics.json").is_file()
+
+
+def spent(place: Path) -> float:
+    """Core-seconds of a stage's training, its evaluations on held-out prompts among them."""
+    return float(files.read_json(place / "metrics.json")["cpu_seconds"])
+
+
+# Telling
+
+
+def measured(lab: Lab, seed: int) -> dict[str, Keys]:
+    """What each finished arm of a seed scores and took."""
+    places = {arm: lab.place(arm, seed) for arm in ARMS}
+    return {
+        arm: scores(place) | {"core_seconds": cost(lab, arm, seed)}
+        for arm, place in places.items()
+        if (place / "evaluate.json").is_file()
+    }
+
+
+def cost(lab: Lab, arm: str, seed: int) -> float:
+    """Core-seconds from the frozen model on."""
+    if arm == "frozen":
+        return 0.0
+    return spent(lab.place(arm, seed)) + (sample(lab, seed)["core_seconds"] if arm == "kept" else 0.0)
+
+
+def scores(place: Path) -> Keys:
+    block = files.read_json(place / "evaluate.json")["protocols"][MEASURED]
+    (sampled,) = block["sampling"].values()
+    passed = {f"pass@{k}": sampled["pass_at"][k]["value"] for k in ("1", "16")}
+    return {"n": block["n"], "sampled_n": sampled["n"], "greedy": block["exact_match"], **passed}
+
+
+def summarize(seeds: list[dict[str, Keys]]) -> list[Keys]:
+    """A row an arm: the mean of each score over seeds, and its difference from the frozen model, seed by seed."""
+    rows = []
+    for arm, what in ARMS.items():
+        pairs = [(one[arm], one["frozen"]) for one in seeds if arm in one]
+        if not pairs:
+            continue
+        row: Keys = {"arm": arm, "what": what, "seeds": len(pairs)}
+        row |= {key: pairs[0][0][key] for key in ("n", "sampled_n")}
+        row["core_minutes"] = round(sum(mine["core_seconds"] for mine, _ in pairs) / len(pairs) / 60, 1)
+        for key in SCORES:
+            row[key] = interval([mine[key] for mine, _ in pairs])
+            row[f"{key} gain"] = interval([mine[key] - base[key] for mine, base in pairs])
+        rows.append(row)
+    return rows
+
+
+def interval(values: list[float]) -> Keys:
+    mean, ends = claims.spread(values)
+    return {"mean": round(mean, 4), "interval": ends and [round(end, 4) for end in ends], "seeds": values}
+
+
+def table(rows: list[Keys]) -> str:
+    """Markdown: percent, and the gain over `frozen` in points with its 95 % interval over seeds (paired)."""
+    head = ["arm", "core-minutes", *(f"{title} | gain" for title in SCORES.values())]
+    lines = [" | ".join(head), " | ".join(["---"] * (len(head) + len(SCORES)))]
+    for row in rows:
+        cells = [row["what"], str(row["core_minutes"])]
+        for key in SCORES:
+            cells.append(f"{100 * row[key]['mean']:.1f} ({', '.join(f'{100 * one:.1f}' for one in row[key]['seeds'])})")
+            cells.append("" if row["arm"] == "frozen" else points(row[f"{key} gain"]))
+        lines.append(" | ".join(cells))
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+def points(gain: Keys) -> str:
+    """
+    >>> points({"mean": 0.123, "interval": [0.1, 0.146]}), points({"mean": -0.02, "interval": None})
+    ('+12.3 [+10.0, +14.6]', '-2.0')
+    """
+    shown = f"{100 * gain['mean']:+.1f}"
+    ends = gain["interval"]
+    return shown if ends is None else f"{shown} [{100 * ends[0]:+.1f}, {100 * ends[1]:+.1f}]"
+
+
+if __name__ == "__main__":
+    main()
