@@ -6,8 +6,7 @@ From Python: `Solver.from_pretrained(DIR).solve("5 + (10 - 3)")`. The verb is in
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,15 +14,19 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from tqdm.auto import tqdm
-from transformers import GenerationConfig
 
 from arith_hf import checkpoint, notation, tasks
 from arith_hf import tokenizer as tokenizers
+from arith_hf.decoding import batches, complete, end_tokens, hard_limit, ready, seeded
+from arith_hf.drafts import Guess, weigh
 from arith_hf.tasks.base import Answer
 
 CACHED = {"cpu": 16_384, "cuda": 1 << 20}  # tokens of a batch with its caps; a cache is copied at every token, which
 # costs a CPU more than a small batch: workings of depth 5 take 1.3 times as long with 65 536, 2.2 times with 262 144
-VERIFIED = 8192  # tokens of a batch of drafts, whose logits are all held at once; on a CPU half or twice is no quicker
+GOOD = (
+    16  # a draft of which one token in so many was taken over is followed by another: a forward pass over a row costs
+)
+# what that many tokens written one by one do, or more where few rows are left
 LONGEST = 4000  # characters of one expression; beyond it a working would take millions of tokens
 
 
@@ -34,9 +37,12 @@ LONGEST = 4000  # characters of one expression; beyond it a working would take m
 class Completion:
     """What a model wrote: `num_tokens` counts the end token, `finished` says that it was written.
 
-    `answer` is read from the text; None if there is none, or if the text was cut off. Of greedy decoding from a draft,
-    `agreed` is the share of the draft's tokens, each behind those before it, that the model would have written
-    (token accuracy under teacher forcing). `token_ids` are what was written, the end token too, and padding behind it.
+    `answer` is read from the text; None if there is none, or if the text was cut off. `token_ids` are what was written,
+    the end token too, and padding behind it.
+
+    Of a draft: `agreed` is the share of its tokens, each behind those before it, that greedy decoding would have
+    written (token accuracy under teacher forcing); `logprobs` are its log probabilities, end token included, at the
+    temperatures that were asked for (of what fits under the cap).
     """
 
     text: str
@@ -45,6 +51,7 @@ class Completion:
     answer: Answer | None = None
     agreed: float | None = field(default=None, compare=False)
     token_ids: tuple[int, ...] = field(default=(), compare=False, repr=False)
+    logprobs: dict[float, float] = field(default_factory=dict, compare=False, repr=False)
 
 
 def generate(
@@ -54,185 +61,153 @@ def generate(
     *,
     batch_size: int = 64,
     max_new_tokens: int | Sequence[int],
-    temperature: float = 0.0,
+    temperature: float | Sequence[float] = 0.0,
     seed: int = 0,
     progress: bool | tqdm = False,
     drafts: Sequence[str] | None = None,
+    resume: Callable[[str], str] | None = None,
     go_on: bool = True,
+    weigh_at: Sequence[float] = (),
 ) -> list[Completion]:
     """One completion per prompt, in order; greedy at temperature 0, else sampled from the whole distribution.
 
-    `max_new_tokens` is one cap, or one for each prompt. Runs where the model is, in batches of like length, longest
-    first: padding is small, and a batch that does not fit fails at once. The global random state is left as it was.
+    `max_new_tokens` and `temperature` are one for all, or one for each prompt. Runs where the model is, in batches of
+    like length, longest first: padding is small, and a batch that does not fit fails at once. The global random state
+    is left as it was.
 
-    `drafts`, for greedy decoding only, are guesses of the completions: what a guess has in common with the completion
-    costs one forward pass, and only the rest is written token by token. The completions are those without drafts; where
-    two logits are equal to rounding either may win, as between any two batch sizes. Without `go_on` a completion is cut
-    off where it parts from its draft.
+    `drafts` are guesses of the completions: what a guess has in common with the completion costs one forward pass,
+    which all completions of the same prompt share (so repeat a prompt to sample it often), and only the rest is written
+    token by token. `resume` makes another guess where one goes wrong: it is given the prompt with what was written, and
+    returns that with its continuation. Greedy completions are those without drafts (where two logits are equal to
+    rounding either may win, as between any two batch sizes); samples are others, of the same distribution (`drafts.py`
+    says why). Without `go_on` a completion is cut off where it parts from its draft. `weigh_at`: temperatures for
+    `Completion.logprobs`.
     """
-    caps = [max_new_tokens] * len(prompts) if isinstance(max_new_tokens, int) else list(max_new_tokens)
-    if batch_size < 1 or temperature < 0 or min(caps, default=1) < 1:
+    caps, heats = spread(max_new_tokens, len(prompts)), spread(temperature, len(prompts))
+    if batch_size < 1 or min(heats, default=0) < 0 or min(caps, default=1) < 1:
         raise ValueError(
             "need batch_size >= 1, max_new_tokens >= 1 and temperature >= 0, "
-            f"got {batch_size}, {min(caps, default=1)} and {temperature}"
+            f"got {batch_size}, {min(caps, default=1)} and {min(heats, default=0)}"
         )
-    if drafts is None and not go_on:
-        raise ValueError("need drafts where the completions shall not go on from them")
-    if drafts is not None and (temperature or len(drafts) != len(prompts)):
-        raise ValueError(
-            "need temperature 0 and one draft for each prompt, "
-            f"got {temperature}, {len(drafts)} drafts and {len(prompts)} prompts"
-        )
-    rows: list[list[int]] = tokenizer(list(prompts))["input_ids"] if prompts else []
+    if drafts is None and (resume or weigh_at or not go_on):
+        raise ValueError("need drafts for resume and weigh_at, and where the completions shall not go on from them")
+    if drafts is not None and len(drafts) != len(prompts):
+        raise ValueError(f"need one draft for each prompt, got {len(drafts)} drafts and {len(prompts)} prompts")
     ends, limit = end_tokens(model, tokenizer), hard_limit(model.config)
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else ends[0]
+    rows = encode(tokenizer, prompts)
     caps = caps if limit is None else [min(cap, limit - len(row)) for row, cap in zip(rows, caps, strict=True)]
-    written: list[list[int]] = [[] for _ in rows]
-    agreed: list[float | None] = [None for _ in rows]
-
-    def unfinished(index: int) -> bool:
-        return len(written[index]) < caps[index] and not set(written[index]) & set(ends)
-
+    jobs = [Job(*one) for one in zip(prompts, rows, caps, heats, strict=True)]
     bar = progress
     if isinstance(bar, bool):
         bar = tqdm(total=len(rows), desc="solving", unit="problem", disable=not progress)
     with ready(model), seeded(model, seed):
-        if drafts:
-            guesses = [[*ids, ends[0]] for ids in tokenizer(list(drafts), add_special_tokens=False)["input_ids"]]
-            guesses = [guess[: max(cap, 0)] for guess, cap in zip(guesses, caps, strict=True)]
-            matches = agreements(model, rows, guesses, show=progress is True)
-            written = [guess[: [*same, False].index(False)] for guess, same in zip(guesses, matches, strict=True)]
-            agreed = [sum(same) / len(same) if same else None for same in matches]
-        left = [index for index in range(len(rows)) if unfinished(index)] if go_on else []
+        asked, texts = jobs if drafts else [], list(drafts or ())
+        while asked:
+            guess(tokenizer, asked, texts, ends)
+            follow(model, asked, () if asked[0].tried else weigh_at, go_on, show=progress is True)
+            asked = [job for job in asked if resume and go_on and job.unfinished(ends) and job.promising]
+            texts = resumed(tokenizer, asked, resume) if resume else []
+        left = [job for job in jobs if job.unfinished(ends)] if go_on else []
         bar.update(len(rows) - len(left))
-        begun = [rows[index] + written[index] for index in left]
-        rest = [caps[index] - len(written[index]) for index in left]
-        tokens = CACHED.get(model.device.type, CACHED["cuda"])
-        for chosen in batches(begun, rest, batch_size, tokens, same_length=limit is not None):
-            some = [begun[place] for place in chosen], [rest[place] for place in chosen]
-            for place, ids in zip(chosen, complete(model, *some, ends, pad, temperature), strict=True):
-                written[left[place]] += ids
-            bar.update(len(chosen))
+        for one in sorted({job.temperature for job in left}):
+            write(model, tokenizer, [job for job in left if job.temperature == one], ends, batch_size, bar)
     if bar is not progress:
         bar.close()
-    return [read(tokenizer, ids, ends, share) for ids, share in zip(written, agreed, strict=True)]
+    return [read(tokenizer, job, ends) for job in jobs]
 
 
-def batches(
-    rows: list[list[int]], caps: list[int], batch_size: int, tokens: int, *, same_length: bool = False
-) -> Iterator[list[int]]:
-    """Indices of rows that will take like many steps, at most `tokens` together; of the same length where asked.
+@dataclass(slots=True)
+class Job:
+    """A completion under way: at most `cap` token ids behind those of `row`, the prompt.
 
-    Under a hard limit on positions they are of the same length, so that no row takes another's last tokens.
+    `guess` may follow next; `tried` guesses were weighed, of the last one so many tokens were `taken` over.
     """
-    lengths = [len(row) for row in rows]
-    order = sorted(range(len(rows)), key=lambda index: (-lengths[index] * same_length, -caps[index], -lengths[index]))
-    batch: list[int] = []
-    for index in order:
-        joined = [*batch, index]
-        room = max(lengths[one] for one in joined) + caps[joined[0]]
-        if batch and (
-            len(batch) == batch_size
-            or room * len(joined) > tokens
-            or (same_length and lengths[batch[0]] != lengths[index])
-        ):
-            yield batch
-            joined = [index]
-        batch = joined
-    if batch:
-        yield batch
+
+    prompt: str
+    row: tuple[int, ...]
+    cap: int
+    temperature: float
+    written: tuple[int, ...] = ()
+    guess: tuple[int, ...] = ()
+    tried: int = 0
+    taken: int = 0
+    agreed: float | None = None
+    logprobs: dict[float, float] = field(default_factory=dict)
+
+    def unfinished(self, ends: Sequence[int]) -> bool:
+        return len(self.written) < self.cap and not set(self.written) & set(ends)
+
+    @property
+    def promising(self) -> bool:
+        """Whether the last guess was worth its forward pass, so that another may be."""
+        return GOOD * self.taken >= len(self.row) + len(self.written)
 
 
-@torch.no_grad()
-def agreements(model: Any, rows: list[list[int]], guesses: list[list[int]], *, show: bool = False) -> list[list[bool]]:
-    """Of each token of a guess, whether greedy decoding would write it behind those before it, from one forward pass.
-
-    Padding stands on the right, where no causal model looks, so it needs no mask.
-    """
-    found: list[list[bool]] = [[] for _ in rows]
-    guessed = [index for index, guess in enumerate(guesses) if guess]
-    whole = [rows[index] + guesses[index] for index in guessed]
-    read_in = list(batches(whole, [0] * len(whole), len(whole), VERIFIED))
-    for chosen in tqdm(read_in, desc="reading drafts", unit="batch", disable=not show, leave=False):
-        width = len(whole[chosen[0]])
-        ids = torch.tensor([whole[place] + [0] * (width - len(whole[place])) for place in chosen], device=model.device)
-        logits = model(input_ids=ids[:, :-1], use_cache=False).logits  # (B, T - 1, V)
-        agrees = logits.argmax(-1) == ids[:, 1:]
-        for index, same in zip((guessed[place] for place in chosen), agrees.tolist(), strict=True):
-            begin, count = len(rows[index]) - 1, len(guesses[index])
-            found[index] = same[begin : begin + count]
-    return found
+def spread(values: Any, count: int) -> list[Any]:
+    """One value for each of so many, of one for all or of a sequence."""
+    return [values] * count if isinstance(values, int | float) else list(values)
 
 
-def complete(
-    model: Any, rows: list[list[int]], caps: list[int], ends: list[int], pad: int, temperature: float
-) -> list[list[int]]:
-    """What the model writes after each row of token ids; what follows an end token is padding. One padded batch."""
-    width = max(map(len, rows))
-    input_ids = torch.tensor([[pad] * (width - len(row)) + row for row in rows], device=model.device)
-    attention_mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=model.device)
-    choice = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {"do_sample": False}
-    settings = GenerationConfig(max_new_tokens=max(caps), pad_token_id=pad, eos_token_id=ends, use_cache=True, **choice)
-    with alone(model, settings):
-        written = model.generate(input_ids=input_ids, attention_mask=attention_mask, generation_config=settings)
-    return [ids[:cap] for ids, cap in zip(written[:, width:].tolist(), caps, strict=True)]
+def encode(tokenizer: Any, texts: Sequence[str], **how: Any) -> list[tuple[int, ...]]:
+    """The token ids of each text; equal texts are encoded once."""
+    distinct = list(dict.fromkeys(texts))
+    ids = dict(zip(distinct, map(tuple, tokenizer(distinct, **how)["input_ids"]), strict=True)) if distinct else {}
+    return [ids[text] for text in texts]
 
 
-def read(tokenizer: Any, ids: list[int], ends: list[int], agreed: float | None = None) -> Completion:
-    """The completion in `ids`, up to and without the first end token; what follows it is padding."""
+def guess(tokenizer: Any, jobs: Sequence[Job], texts: Sequence[str], ends: Sequence[int]) -> None:
+    """Give each job its text as a guess, up to the first end token, which stands at the end else, or to the cap."""
+    for job, encoded in zip(jobs, encode(tokenizer, texts, add_special_tokens=False), strict=True):
+        ids = (*encoded, ends[0])
+        stop = next(place for place, token in enumerate(ids, start=1) if token in ends)
+        job.guess = ids[: max(0, min(stop, job.cap - len(job.written)))]
+
+
+def follow(model: Any, jobs: Sequence[Job], weigh_at: Sequence[float], go_on: bool, show: bool) -> None:
+    """Write what each job takes over of its guess and, to `go_on`, the token that it writes instead of the next."""
+    guesses = [Guess(job.row + job.written, job.guess, job.temperature) for job in jobs]
+    for job, verdict in zip(jobs, weigh(model, guesses, weigh_at, show=show), strict=True):
+        if not job.tried:
+            job.agreed = None if job.temperature else verdict.agreed
+            job.logprobs = verdict.logprobs
+        job.tried, job.taken = job.tried + 1, verdict.taken
+        job.written += job.guess[: verdict.taken]
+        if go_on and verdict.token is not None:
+            job.written += (verdict.token,)
+
+
+def resumed(tokenizer: Any, jobs: Sequence[Job], resume: Callable[[str], str]) -> list[str]:
+    """How each job may go on from what it wrote; equal ones are asked for once."""
+    begun = [job.prompt + decode(tokenizer, job.written) for job in jobs]
+    whole = {text: resume(text) for text in set(begun)}
+    return [whole[text].removeprefix(text) for text in begun]
+
+
+def write(model: Any, tokenizer: Any, jobs: Sequence[Job], ends: list[int], batch_size: int, bar: tqdm) -> None:
+    """Write the jobs to their ends, token by token; all of them at one temperature."""
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else ends[0]
+    rows = [[*job.row, *job.written] for job in jobs]
+    caps = [job.cap - len(job.written) for job in jobs]
+    tokens, same_length = CACHED.get(model.device.type, CACHED["cuda"]), hard_limit(model.config) is not None
+    for chosen in batches(rows, caps, batch_size, tokens, same_length=same_length):
+        some = [rows[place] for place in chosen], [caps[place] for place in chosen]
+        for place, ids in zip(chosen, complete(model, *some, ends, pad, jobs[0].temperature), strict=True):
+            jobs[place].written += tuple(ids)
+        bar.update(len(chosen))
+
+
+def read(tokenizer: Any, job: Job, ends: Sequence[int]) -> Completion:
+    """The completion that a job wrote, up to and without the first end token; what follows it is padding."""
+    ids = job.written
     stop = next((place for place, token in enumerate(ids) if token in ends), None)
-    text = tokenizer.decode(ids[:stop], skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    text = decode(tokenizer, ids[:stop])
     answer = None if stop is None else tokenizers.form_of(tokenizer).read_answer(text)
-    return Completion(text, len(ids) if stop is None else stop + 1, stop is not None, answer, agreed, tuple(ids))
+    count = len(ids) if stop is None else stop + 1
+    return Completion(text, count, stop is not None, answer, job.agreed, ids, job.logprobs)
 
 
-def end_tokens(model: Any, tokenizer: Any) -> list[int]:
-    """Ids that end a completion: the tokenizer's, and those that the checkpoint's generation config adds."""
-    of_model = model.generation_config.eos_token_id
-    ends = [tokenizer.eos_token_id, *(of_model if isinstance(of_model, list) else [of_model])]
-    known = list(dict.fromkeys(end for end in ends if end is not None))
-    if not known:
-        raise ValueError("the tokenizer has no end token, so no completion could ever be finished")
-    return known
-
-
-def hard_limit(config: Any) -> int | None:
-    """Tokens past which the model has no position to give (learned positions); None where it can go on."""
-    learned = getattr(config, "position_embedding", None) == "learned" or config.model_type in ("gpt2", "opt")
-    return int(config.max_position_embeddings) if learned else None
-
-
-@contextmanager
-def ready(model: Any) -> Iterator[None]:
-    """The model in evaluation mode, then in the mode it was in."""
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(training)
-
-
-@contextmanager
-def seeded(model: Any, seed: int) -> Iterator[None]:
-    """A random state of its own, from `seed`, on the processor and on the model's device."""
-    devices = [] if model.device.type == "cpu" else [model.device]
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
-        yield
-
-
-@contextmanager
-def alone(model: Any, settings: GenerationConfig) -> Iterator[None]:
-    """`settings` without what transformers would fill in from the checkpoint's generation_config.json."""
-    holder = (
-        model.get_base_model() if hasattr(model, "get_base_model") else model
-    )  # an adapter has no config of its own
-    before, holder.generation_config = holder.generation_config, settings
-    try:
-        yield
-    finally:
-        holder.generation_config = before
+def decode(tokenizer: Any, ids: Sequence[int]) -> str:
+    return str(tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
 
 def to_seed(*parts: object) -> int:

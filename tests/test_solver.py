@@ -2,6 +2,8 @@
 
 import json
 import random
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -62,7 +64,7 @@ def test_the_same_for_a_wild_model_and_caps_of_many_sizes(loaded: tuple, positio
     assert any(not one.finished for one in alone)
 
 
-# Drafts: greedy decoding, begun from a guess
+# Drafts: completions begun from guesses
 
 
 WORKINGS = [notation.completion(tasks.get("expression").work(one)) for one in PROBLEMS]
@@ -99,7 +101,7 @@ def test_a_draft_changes_nothing_for_a_wild_model(
     plain = solver.generate(model, loaded[1], prompts, max_new_tokens=caps)
     assert any(one.num_tokens == cap for one, cap in zip(plain, caps, strict=True))
     for tokens in (1, 200, 9999):
-        monkeypatch.setattr(solver, "VERIFIED", tokens)
+        monkeypatch.setattr("arith_hf.drafts.VERIFIED", tokens)
         drafts = [one.text[: chance.randint(0, 2 * len(one.text))] + chance.choice(("", "12")) for one in plain]
         assert solver.generate(model, loaded[1], prompts, max_new_tokens=caps, drafts=drafts) == plain
 
@@ -112,6 +114,133 @@ def test_right_drafts_cost_one_forward_pass(loaded: tuple, monkeypatch: pytest.M
     ]
 
 
+@pytest.mark.parametrize("resume", [lambda text: text + "12", str.swapcase, lambda text: text[:5], notation.posed])
+def test_whatever_resumes_a_greedy_completion_never_changes_it(loaded: tuple, resume: Callable[[str], str]) -> None:
+    """Also what does not begin with what was written."""
+    model = wild(len(loaded[1]))
+    for one in (model, loaded[0]):
+        plain = solver.generate(one, loaded[1], PROMPTS, max_new_tokens=90)
+        for drafts in ("of other problems", "wrong in the middle"):
+            done = solver.generate(one, loaded[1], PROMPTS, max_new_tokens=90, drafts=DRAFTS[drafts], resume=resume)
+            assert done == plain
+
+
+def test_a_guess_that_helps_is_followed_by_another(loaded: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where each guess is right for long enough, no token is written one by one."""
+    monkeypatch.setattr(loaded[0], "generate", None)
+    whole = dict(zip(PROMPTS, WORKINGS, strict=True))
+    prompts, spoilt = PROMPTS[1:3], [text.replace("now: 5 + 7", "now: 5 + 8") for text in WORKINGS[1:3]]
+    asked = []
+
+    def resume(text: str) -> str:
+        asked.append(text)
+        return next(prompt + right for prompt, right in whole.items() if text.startswith(prompt))
+
+    done = solver.generate(*loaded, prompts, max_new_tokens=200, drafts=spoilt, resume=resume)
+    assert [one.text for one in done] == WORKINGS[1:3]
+    (begun,) = asked
+    assert begun == PROMPTS[1] + WORKINGS[1][: len(begun) - len(PROMPTS[1])], (
+        "with the token in place of the refused one"
+    )
+    assert [one.agreed == 1 for one in done] == [False, True], "the share of the first guess"
+
+
+class Letters:
+    """A tokenizer of three letters and an end, small enough for every completion to be listed."""
+
+    eos_token_id, pad_token_id, letters = 1, 0, "-$abc"
+
+    def __call__(self, texts: list[str], add_special_tokens: bool = True) -> dict:
+        return {"input_ids": [[self.letters.index(letter) for letter in text] for text in texts]}
+
+    def decode(self, ids: list[int], **_: object) -> str:
+        return "".join(self.letters[index] for index in ids if index > 1)
+
+
+def likelihoods(model: GPT2LMHeadModel, prompt: list[int], longest: int, temperature: float) -> dict[tuple, float]:
+    """The probability of every completion of at most so many tokens, those cut off included."""
+    found, ahead = {}, [((), 1.0)]
+    while ahead:
+        ids, chance = ahead.pop()
+        if len(ids) == longest or ids[-1:] == (1,):
+            found[ids] = chance
+            continue
+        with torch.no_grad():
+            logits = model(torch.tensor([[*prompt, *ids]])).logits[0, -1]
+        shares = (logits.double() / temperature).softmax(-1).tolist()
+        ahead += [((*ids, token), chance * share) for token, share in enumerate(shares)]
+    return found
+
+
+SAMPLES = 20_000
+GUESSES = {
+    "none": {},
+    "right": {"drafts": "abca"},
+    "empty": {"drafts": ""},
+    "resumed": {"drafts": "aaaa", "resume": lambda text: f"{text}b"},
+    "resumed otherwise": {"drafts": "cab", "resume": lambda text: text + text[-1] * 4},
+}
+
+
+@pytest.mark.parametrize("temperature", [0.7, 1.0])
+@pytest.mark.parametrize("how", GUESSES.values(), ids=GUESSES)
+def test_samples_are_distributed_as_the_model_says_whatever_is_guessed(how: dict, temperature: float) -> None:
+    """Chi-square against the probabilities of all completions: plain sampling passes, and so do all guesses."""
+    torch.manual_seed(3)
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=5, n_embd=8, n_layer=1, n_head=1, n_positions=16)).eval()
+    with torch.no_grad():
+        model.transformer.wte.weight.mul_(15)
+    model.generation_config.eos_token_id = None
+    due = likelihoods(model, [2, 3], 5, temperature)
+    assert sum(due.values()) == pytest.approx(1, abs=1e-5)
+    how = {**how, **({"drafts": [how["drafts"]] * SAMPLES} if "drafts" in how else {})}
+    options = {"max_new_tokens": 5, "temperature": temperature, "batch_size": SAMPLES, "seed": 5}
+    done = solver.generate(model, Letters(), ["ab"] * SAMPLES, **options, **how)
+    found = Counter(one.token_ids[: one.num_tokens] for one in done)
+    assert len(found) > 50
+    often = {ids for ids, chance in due.items() if chance * SAMPLES >= 5}
+    cells = [(found[ids], due[ids] * SAMPLES) for ids in often]
+    rest = (SAMPLES - sum(count for count, _ in cells), SAMPLES - sum(wanted for _, wanted in cells))
+    distance = sum((count - wanted) ** 2 / wanted for count, wanted in [*cells, rest])
+    freedom = len(cells)
+    assert abs(distance - freedom) < 4 * (2 * freedom) ** 0.5, "four standard deviations, and not suspiciously near"
+
+
+def test_samples_of_one_prompt_share_its_forward_pass(loaded: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Greedy and sampled ones alike; each temperature has its own logprobs."""
+    model, known = loaded
+    rows = []
+    hook = model.register_forward_pre_hook(
+        lambda _, __, options: rows.append(len(options["input_ids"])) if not options["use_cache"] else None,
+        with_kwargs=True,
+    )
+    prompts, drafts = ([text for text in texts[:3] for _ in range(5)] for texts in (PROMPTS, WORKINGS))
+    heats = [0, 0.5, 1, 1, 1] * 3
+    done = solver.generate(
+        model, known, prompts, max_new_tokens=200, temperature=heats, drafts=drafts, weigh_at=[1.0, 2.0]
+    )
+    hook.remove()
+    assert sum(rows) == 3
+    assert [one.text for one in done[::5]] == WORKINGS[:3]
+    assert [one.agreed is None for one in done] == [heat > 0 for heat in heats]
+    for one in done:
+        assert one.logprobs[2.0] < one.logprobs[1.0] < 0
+        assert one.logprobs == done[0 if one is done[0] else done.index(one) // 5 * 5].logprobs
+    for prompt, draft, one in zip(PROMPTS, WORKINGS, done[::5], strict=False):
+        begun, ids = known(prompt)["input_ids"], known(draft, add_special_tokens=False)["input_ids"]
+        with torch.no_grad():
+            logits = model(torch.tensor([[*begun, *ids]]), use_cache=False).logits[0, len(begun) - 1 :]
+        due = logits.log_softmax(-1).gather(-1, torch.tensor([*ids, known.eos_token_id])[:, None]).sum()
+        assert one.logprobs[1.0] == pytest.approx(float(due), abs=1e-4)
+
+
+def test_sampling_a_sure_model_writes_nothing_token_by_token(loaded: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loaded[0], "generate", None)
+    prompts, drafts = PROMPTS[:1] * 16, WORKINGS[:1] * 16
+    done = solver.generate(*loaded, prompts, max_new_tokens=200, temperature=0.05, drafts=drafts)
+    assert {one.text for one in done} == {WORKINGS[0]}
+
+
 def test_a_completion_may_stop_where_it_parts_from_its_draft(loaded: tuple) -> None:
     drafts = [WORKINGS[0], WORKINGS[1].replace("10 - 3 = 7", "10 - 3 = 9"), *WORKINGS[2:]]
     done = solver.generate(*loaded, PROMPTS, max_new_tokens=200, drafts=drafts, go_on=False)
@@ -121,11 +250,13 @@ def test_a_completion_may_stop_where_it_parts_from_its_draft(loaded: tuple) -> N
         solver.generate(*loaded, PROMPTS, max_new_tokens=200, go_on=False)
 
 
-def test_drafts_are_for_greedy_decoding(loaded: tuple) -> None:
+def test_drafts_that_cannot_be_are_refused(loaded: tuple) -> None:
     assert solver.generate(*loaded, [], max_new_tokens=5, drafts=[]) == []
-    for wrong in ({"temperature": 0.8}, {"drafts": WORKINGS[1:]}):
-        with pytest.raises(ValueError, match="need temperature 0 and one draft for each prompt"):
-            solver.generate(*loaded, PROMPTS, **{"max_new_tokens": 9, "drafts": WORKINGS, **wrong})
+    with pytest.raises(ValueError, match="need one draft for each prompt, got 6 drafts and 7 prompts"):
+        solver.generate(*loaded, PROMPTS, max_new_tokens=9, drafts=WORKINGS[1:])
+    for wrong in ({"resume": str.upper}, {"weigh_at": [1.0]}, {"go_on": False}):
+        with pytest.raises(ValueError, match="need drafts for resume and weigh_at"):
+            solver.generate(*loaded, PROMPTS, max_new_tokens=9, **wrong)
 
 
 def test_batches_hold_no_more_tokens_than_they_may() -> None:
