@@ -164,6 +164,31 @@ class Addition:
             )
         return THINK + text + NOOP * (self.think_length - len(text)) + END_THINK
 
+    def begun(self, working: Working, count: int) -> str | None:
+        """The completion up to its column `count`; None for a form that writes none.
+
+        >>> Addition().begun(task.work("658+189="), 2)
+        '<think>8+9=17 5+8+1=14'
+        """
+        return THINK + " ".join(map(line, working.steps[:count])) if self.style == "columns" else None
+
+    def resumed(self, text: str) -> str:
+        """A prompt and any beginning of its completion, with its continuation from there, right or wrong as it is.
+
+        >>> Addition().resumed("658+189=<think>8+9=16 "), Addition("direct").resumed("658+189=9")
+        ('658+189=<think>8+9=16 5+8+1=14 6+1+1=8</think>846', '658+189=947')
+        """
+        head, equals, written = text.partition("=")
+        totals = [int(match[2]) for match in COLUMN.finditer(written)]
+        try:
+            due = self.completion(task.work_on(self.posed(head + equals), totals))
+        except ValueError:  # no sum, or a wrong total that leaves no room for the rest
+            return text
+        return text + due[len(written) :]
+
+    def hinted(self, problem: str, answer: int) -> None:
+        """None: a sum has no word for a result but the answer itself."""
+
     def solution(self, prompt: str) -> str:
         """The right completion of a prompt.
 

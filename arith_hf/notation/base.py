@@ -56,6 +56,18 @@ class Form(Protocol):
     def solution(self, prompt: str, /) -> str:
         """The right completion of a prompt."""
 
+    def begun(self, working: Working, count: int, /) -> str | None:
+        """The completion up to its step `count`, that one included; None where the form writes no steps."""
+
+    def resumed(self, text: str, /) -> str:
+        """A prompt and any beginning of its completion, with its continuation from there, right or wrong as it is.
+
+        What stands there is not mended: a wrong result is worked on with. A guess where it is not in the form.
+        """
+
+    def hinted(self, problem: str, answer: int, /) -> str | None:
+        """The prompt with a result said beforehand, in the form's own words; None where it has none for that."""
+
     def posed(self, text: str, /) -> str:
         """The problem, as the task writes it, that a training text or a prompt poses."""
 

@@ -143,6 +143,55 @@ def solution(prompt: str) -> str:
     return completion(task.work(prompt.removeprefix(HEAD).rstrip("\n")))
 
 
+def begun(working: Working, count: int) -> str:
+    """The completion up to its step `count`, with what remains after it.
+
+    >>> begun(task.work("1 + 2 + 3"), 1)
+    '<think>\\nStep 1: 1 + 2 = 3\\nExpression now: 3 + 3'
+    """
+    return THINK + step_lines(working.steps[:count])
+
+
+def resumed(text: str) -> str:
+    """A prompt and any beginning of its completion, with its continuation from there, right or wrong as it is.
+
+    A line that has only begun is completed with as much of the line due as is longer; a guess, where they differ.
+
+    >>> resumed("Evaluate: 5 + (10 - 3)\\n<think>\\nStep 1: 10 - 3 = 8").partition(THINK)[2].split("\\n")[2:4]
+    ['Expression now: 5 + 8', 'Step 2: 5 + 8 = 13']
+    """
+    head, mark, thought = text.partition(THINK)
+    line = posed(head)
+    working = task.work(line)
+    if not mark:  # not even begun, or in the middle of the tag
+        return text + completion(working)[len(text.rpartition("\n")[2]) :]
+    if working.answer == ERROR or thought.startswith(FAILED):
+        return text + completion(Working((), ERROR))[len(mark + thought) :]
+    written = thought.split("\n")[1:]
+    found: list[str] = []
+
+    def write(due: str) -> str:
+        stands = written.pop(0) if written else ""
+        found.append(stands if written else stands + due[len(stands) :])
+        return found[-1]
+
+    while (now := next(task.next_steps(line), None)) and not "".join(written[:1]).startswith(END_THINK):
+        result = write(step_line(len(found) // 2 + 1, now)).rpartition(" = ")[2]
+        line = write(NOW + task.rewritten(line, result)).removeprefix(NOW)
+    write(END_THINK)
+    write(RESULT + line)
+    return "\n".join([head + mark + thought.partition("\n")[0], *found, *written])
+
+
+def hinted(problem: str, answer: int) -> str:
+    """The prompt with a result said beforehand, as a working says it.
+
+    >>> hinted("Evaluate: 5 + (10 - 3)", 13)
+    'Evaluate: 5 + (10 - 3)\\nFinal Result: 13\\n'
+    """
+    return f"{prompt(problem)}{RESULT}{answer}\n"
+
+
 def segment(problem: str, working: Working, start: int, count: int, first: int) -> tuple[str, str]:
     """`count` consecutive steps cut from a trace at `start`, numbered from `first`: what is given, and what follows.
 

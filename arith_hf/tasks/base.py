@@ -10,6 +10,9 @@ from typing import Any
 ERROR = "ERROR"
 """The answer of a malformed problem."""
 
+OFF = (1, 2, 5, 10)
+"""By how much a result that is planted, or hinted at, is wrong, up or down."""
+
 SHOWN = 40  # characters of what is not in the form that a reason shows: a line of most workings
 
 Answer = int | str

@@ -11,14 +11,14 @@ import random
 import re
 from collections.abc import Callable, Iterator, Sequence
 
-from arith_hf.tasks.base import ERROR, Answer, Fault, Reading, Step, Working, fault_at_end
+from arith_hf.tasks.base import ERROR, OFF, Answer, Fault, Reading, Step, Working, fault_at_end
 from arith_hf.tasks.grammar import UnknownCharacter, bracketed, calculate, parse, tidy, without_root
 from arith_hf.tasks.shapes import SAMPLERS, fact, shape, surroundings
 
 __all__ = [  # what every task has
     "HARDER", "MALFORMED", "SAMPLERS", "TRAITS", "WHOLE", "UnknownCharacter",
-    "fact", "fill", "judge", "kind", "level", "normalise", "pose", "shape", "surroundings", "tidy",
-    "valid_steps", "work",
+    "fact", "fill", "judge", "kind", "level", "normalise", "plant", "pose", "shape", "surroundings", "tidy",
+    "valid_steps", "work", "work_on",
 ]  # fmt: skip
 
 TRAITS: dict[str, Callable[[str], int]] = {}  # columns of a row besides level
@@ -96,6 +96,34 @@ def work(expression: str) -> Working:
     return Working(tuple(steps), int(text))
 
 
+def work_on(expression: str, results: Sequence[int]) -> Working:
+    """The working whose first steps have these results, right or wrong; the others follow from what they leave.
+
+    >>> work_on("5 + (10 - 3)", [8]).steps[1].expression
+    '13'
+    """
+    steps, line = [], expression
+    for result in results:
+        due, line = next(next_steps(line)), rewritten(line, result)
+        steps.append(Step(due.left, due.operator, due.right, result, line))
+    rest = work(line)
+    return Working((*steps, *rest.steps), rest.answer)
+
+
+def plant(expression: str, rng: random.Random) -> tuple[Working, int] | None:
+    """A working with a wrong result in one step, worked on from there, and the place of that step.
+
+    Any step but the last, behind which nothing is left to be worked out: None for a problem of fewer than two. The
+    answer is never the right one.
+    """
+    due = work(expression).steps
+    if len(due) < 2:
+        return None
+    index = rng.randrange(len(due) - 1)
+    wrong = due[index].result + rng.choice((-1, 1)) * rng.choice(OFF)
+    return work_on(expression, [*(step.result for step in due[:index]), wrong]), index
+
+
 def judge(expression: str, reading: Reading, answer: Answer | None) -> Fault | None:
     """The first step that is not the one due, or else what is wrong behind the steps; None for a right working."""
     due = work(expression)
@@ -130,7 +158,7 @@ def mistake(step: Step, index: int, due: Sequence[Step], line: str) -> str:
     if operation(step) == operation(now):
         return "copy" if step.result == now.result else "digit"
     # Another operation. Its result stands at the place due, or the line has this operation elsewhere.
-    if step.expression == without_root(OPERATION.sub(str(step.result), bracketed_line(line), count=1)):
+    if step.expression == rewritten(line, step.result):
         return "operand"
     flat = f" {bracketed_line(line)} ".translate({ord("("): None, ord(")"): None})
     return "order" if f" {operation(step)} " in flat else "operand"
@@ -152,6 +180,16 @@ def next_steps(line: str) -> Iterator[Step]:
         result = calculate(left, operator, right)
         remains = without_root(f"{text[: match.start()]}{result}{text[match.end() :]}")
         yield Step(left, operator, right, result, remains)
+
+
+def rewritten(line: str, result: object) -> str:
+    """What remains of a line whose operation due has this result, whatever it is; empty where none is due.
+
+    >>> rewritten("(1 + 2) - (3 + 4)", 5)
+    '5 - (3 + 4)'
+    """
+    text = bracketed_line(line)
+    return without_root(OPERATION.sub(str(result), text, count=1)) if "(" in text else ""
 
 
 def bracketed_line(line: str) -> str:

@@ -4,6 +4,7 @@ import random
 import re
 
 import pytest
+from corruption import COLUMNS, plant_in_columns
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -182,6 +183,37 @@ def test_what_is_written_is_judged_right(form, problem):
     assert steps is None or Working(tuple(steps), answer) == task.work(problem)
     opened = form.prompt(problem).rpartition("+")
     assert form.continued(opened[0] + "+", opened[2] + text) == form.continued(form.prompt(problem), text) == text
+
+
+@given(forms, problems, st.data())
+def test_a_right_beginning_is_resumed_to_the_right_working(form, problem, data):
+    prompt = form.prompt(problem)
+    text = prompt + form.completion(task.work(problem))
+    assert form.resumed(text[: data.draw(st.integers(len(prompt), len(text)))]) == text
+
+
+@given(st.builds(Addition, st.just("columns"), st.integers(0, 6), st.integers(0, 1)), problems, st.data())
+def test_a_planted_total_is_worked_on_with(form, problem, data):
+    working, index = task.plant(problem, random.Random(data.draw(st.integers(0, 99)))) or (task.work(problem), 0)
+    prompt, text, begun = form.prompt(problem), form.completion(working), form.begun(working, index + 1)
+    assert text.startswith(begun)
+    assert form.resumed(prompt + begun + " ") == prompt + text or index + 1 == len(working.steps)
+    assert form.read_steps(begun + " ")[: index + 1] == list(working.steps[: index + 1])
+
+
+@given(st.sampled_from(COLUMNS), st.integers(0, 10**9), st.data())
+def test_whatever_is_written_stays_when_it_is_resumed(kind, seed, data):
+    planted = plant_in_columns(kind, str(seed))
+    form = Addition(think_length=data.draw(st.sampled_from([0, 400])))
+    text = form.prompt(planted.problem) + planted.text
+    begun = text[: data.draw(st.integers(0, len(text)))]
+    assert form.resumed(begun).startswith(begun)
+
+
+def test_only_columns_can_begin_and_no_sum_has_words_for_a_hint():
+    working = task.work("12+34=")
+    assert [Addition(style).begun(working, 1) for style in STYLES] == [None, "<think>2+4=6", None]
+    assert [Addition(style).hinted("12+34=", 47) for style in STYLES] == [None] * 3
 
 
 @given(forms, problems)

@@ -3,6 +3,7 @@
 import random
 
 import pytest
+from corruption import EXPRESSION, plant
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,6 +11,7 @@ from arith_hf.notation import expression as notation
 from arith_hf.tasks import expression as task
 from arith_hf.tasks.base import ERROR, Step, Working
 from arith_hf.tasks.grammar import UnknownCharacter
+from arith_hf.vocabulary import train
 
 seeds = st.integers(0, 10**9).map(random.Random)
 
@@ -121,6 +123,62 @@ def test_a_working_survives_its_text(rng, typed):
     working = task.work(task.pose(rng, typed=typed))
     text = notation.completion(working)
     assert Working(tuple(notation.read_steps(text)), notation.read_answer(text)) == working
+
+
+@given(seeds, st.booleans(), st.booleans(), st.data())
+def test_a_right_beginning_is_resumed_to_the_right_working(rng, typed, invalid, data):
+    expression = task.pose(rng, typed=typed, invalid=invalid)
+    prompt = data.draw(st.sampled_from([notation.ask, lambda one: notation.hinted(notation.problem(one), 13)]))(
+        expression
+    )
+    text = prompt + notation.completion(task.work(expression))
+    assert notation.resumed(text[: data.draw(st.integers(len(prompt), len(text)))]) == text
+
+
+@given(seeds, st.data())
+def test_a_planted_result_is_worked_on_with(rng, data):
+    expression = task.pose(rng, max_depth=5)
+    working, index = task.plant(expression, rng) or (task.work(expression), 0)
+    text, begun = notation.completion(working), notation.begun(working, index + 1)
+    assert text.startswith(begun)
+    assert notation.resumed(notation.ask(expression) + begun) == notation.ask(expression) + text
+    assert notation.read_steps(begun) == list(working.steps[: index + 1])
+
+
+@given(st.sampled_from([*EXPRESSION]), st.integers(0, 10**9), st.data())
+def test_whatever_is_written_stays_when_it_is_resumed(kind, seed, data):
+    planted = plant(kind, str(seed))
+    text = notation.ask(planted.problem) + planted.text
+    begun = text[: data.draw(st.integers(0, len(text)))]
+    assert notation.resumed(begun).startswith(begun)
+
+
+@pytest.mark.parametrize(
+    ("begun", "rest"),
+    [
+        ("\nStep 1: 10 - 3 = ", "7\nExpression now: 5 + 7\nStep 2: 5 + 7 = 12"),
+        ("\nStep 1: 10 - 3 = 7\nExpression now: 6", " + 7\nStep 2: 6 + 7 = 13"),  # miscopied, and worked on from
+        ("\nStep 1: 10 - 3 = 8\nExpression now: 5 + 7", "\nStep 2: 5 + 7 = 12"),
+        ("\nStep 1: 10 - 3 = 8\nExpr", "ession now: 5 + 8\nStep 2: 5 + 8 = 13"),
+        ("\n</think>", "\nFinal Result: 5 + (10 - 3)"),
+        ("Evaluation ERROR", "</think>\nFinal Result: ERROR"),
+    ],
+)
+def test_a_fault_is_not_mended(begun, rest):
+    prompt = notation.ask("5 + (10 - 3)") + "<think>"
+    assert notation.resumed(prompt + begun).startswith(prompt + begun + rest)
+
+
+@pytest.mark.parametrize("kind", ["char", "digits", "places", "bpe"])
+def test_every_tokenizer_can_write_a_hint(kind):
+    texts = [notation.hinted(notation.problem("5 + (10 - 3)"), answer) for answer in (13, -130)]
+    places = {"places": 3} if kind == "places" else {}
+    known = train("digits" if places else kind, texts * 9, vocab_size=400, **places)
+    for text in texts:
+        ids = known(text)["input_ids"]
+        assert known.unk_token_id not in ids
+        assert known.decode(ids, skip_special_tokens=True) == text
+        assert notation.posed(text) == "5 + (10 - 3)"
 
 
 def test_read_steps_stops_at_the_first_line_out_of_form():

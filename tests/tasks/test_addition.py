@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from arith_hf.tasks import addition as task
 from arith_hf.tasks.addition import Column
-from arith_hf.tasks.base import ERROR, Reading, Working
+from arith_hf.tasks.base import ERROR, OFF, Reading, Working
 from arith_hf.tasks.grammar import UnknownCharacter
 
 operands = st.lists(st.integers(0, 10**6), min_size=2, max_size=5)
@@ -117,6 +117,23 @@ def test_one_planted_fault_is_found_where_it_is(problem, data):
         fault = task.judge(problem, Reading([*steps[:index], planted, *steps[index + 1 :]]), answer)
         assert fault.index == index
         assert reason in fault.reason
+
+
+@given(problems, st.integers(0, 10**9))
+def test_a_planted_total_is_wrong_and_its_carry_is_taken_on(problem, seed):
+    due, planted = task.work(problem), task.plant(problem, random.Random(seed))
+    if planted is None:
+        assert len(due.steps) < 2
+        return
+    working, index = planted
+    assert working.steps[:index] == due.steps[:index]
+    assert 0 <= index < len(due.steps) - 1 == len(working.steps) - 1
+    wrong = working.steps[index].total - due.steps[index].total
+    assert (abs(wrong) in OFF, working.answer - due.answer) == (True, wrong * 10**index)
+    valid = task.valid_steps(problem, working.steps)
+    assert [place for place, one in enumerate(valid) if not one] == [index]
+    fault = task.judge(problem, Reading(working.steps), working.answer)
+    assert (fault.index, fault.kind) == (index, "digit")
 
 
 @given(problems)

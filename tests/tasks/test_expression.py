@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from arith_hf import tasks
 from arith_hf.tasks import expression as task
 from arith_hf.tasks import shapes
-from arith_hf.tasks.base import ERROR, Reading, Step, Working
+from arith_hf.tasks.base import ERROR, OFF, Reading, Step, Working
 
 seeds = st.integers(0, 10**9).map(random.Random)
 knobs = st.fixed_dictionaries({"sampler": st.sampled_from(task.SAMPLERS), "typed": st.booleans()})
@@ -209,6 +209,30 @@ def test_one_planted_fault_is_found_where_it_is(rng, data):
     fault = task.judge(expression, Reading(steps), working.answer)
     assert fault is not None
     assert fault.index == index
+
+
+@given(seeds, st.integers(0, 10**9))
+def test_a_planted_result_is_wrong_and_all_else_follows_from_it(rng, seed):
+    expression = task.pose(rng)
+    due, planted = task.work(expression), task.plant(expression, random.Random(seed))
+    if planted is None:
+        assert len(due.steps) < 2
+        return
+    working, index = planted
+    assert working.steps[:index] == due.steps[:index]
+    assert 0 <= index < len(due.steps) - 1 == len(working.steps) - 1
+    assert abs(working.steps[index].result - due.steps[index].result) == abs(working.answer - due.answer) in OFF
+    valid = task.valid_steps(expression, working.steps)
+    assert [place for place, one in enumerate(valid) if not one] == [index]
+    fault = task.judge(expression, Reading(working.steps), working.answer)
+    assert (fault.index, fault.kind) == (index, "digit")
+    assert task.plant(expression, random.Random(seed)) == planted
+
+
+def test_results_are_planted_in_every_step_but_the_last():
+    places = Counter(task.plant("1 + 2 + 3 + 4", random.Random(seed))[1] for seed in range(300))
+    assert set(places) == {0, 1}
+    assert min(places.values()) > 100
 
 
 @given(seeds)
