@@ -14,7 +14,8 @@ from accelerate.utils import gather_object
 from datasets import Dataset
 from transformers import PreTrainedModel, TrainerCallback
 from transformers.trainer_callback import ExportableState
-from trl import GRPOTrainer
+
+from arith_hf.train.trimmed import TrimmedTrainer
 
 MEMORY = 64  # completions: the weight of what was seen of a difficulty before; four groups of 16
 LEAST = 0.02  # weight of a difficulty that always or never succeeds, beside 0.25 at best: it is looked at again
@@ -56,7 +57,7 @@ class Frontier(TrainerCallback, ExportableState):
         return rng.choice(places[rng.choices(list(places), weights)[0]])
 
 
-class FrontierTrainer(GRPOTrainer):
+class FrontierTrainer(TrimmedTrainer):
     """TRL's trainer, which logs `groups/all_right` and `groups/all_wrong`, by its first reward function.
 
     With `sample_by`, a column of the prompts, the groups that the sampler gives are replaced by draws of the frontier.

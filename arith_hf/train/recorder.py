@@ -18,9 +18,9 @@ import pyarrow.parquet as pq
 import torch
 from accelerate.utils import gather_object
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from trl import GRPOTrainer
 
 from arith_hf import files, notation, scoring, solver
+from arith_hf.train.trimmed import TrimmedTrainer
 
 Row = dict[str, Any]
 COLUMNS = {
@@ -46,7 +46,7 @@ COLUMNS = {
 }
 
 
-class Recorder(GRPOTrainer):
+class Recorder(TrimmedTrainer):
     """Overrides what TRL calls between a completion and its loss; `tests/train/test_recorder.py` guards the names."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -30,9 +30,11 @@ class Samples(TrainerCallback):
     def __init__(self, trainer: Trainer, rows: Dataset, num_printed: int, max_new_tokens: int | None = None) -> None:
         self.trainer, self.num_printed = trainer, num_printed
         self.prompts = list(rows["prompt"])
-        self.drafts = list(rows["completion"]) if "completion" in rows.column_names else None
         self.tokenizer = cast(PreTrainedTokenizerBase, trainer.processing_class)
-        self.answers = [str(answer) for answer in answers(rows, form_of(self.tokenizer))]
+        self.form = form_of(self.tokenizer)
+        written = "completion" in rows.column_names
+        self.drafts = list(rows["completion"]) if written else [self.form.solution(prompt) for prompt in self.prompts]
+        self.answers = [str(answer) for answer in answers(rows, self.form)]
         self.max_new_tokens = max_new_tokens or longest(self.tokenizer, rows["completion"])
 
     def on_evaluate(
@@ -45,7 +47,12 @@ class Samples(TrainerCallback):
     ) -> None:
         model = self.trainer.accelerator.unwrap_model(self.trainer.model)
         completions = solver.generate(
-            model, self.tokenizer, self.prompts, max_new_tokens=self.max_new_tokens, drafts=self.drafts
+            model,
+            self.tokenizer,
+            self.prompts,
+            max_new_tokens=self.max_new_tokens,
+            drafts=self.drafts,
+            resume=self.form.resumed,
         )
         said = [one.answer for one in completions]
         right = [is_right(mine, answer) for mine, answer in zip(said, self.answers, strict=True)]
