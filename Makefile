@@ -5,6 +5,7 @@
 #   make sft ARGS='--learning_rate 1e-4'                 with keys that override the recipe's
 #   make speedrun [SEEDS=3] [ARGS='--note "what changed"']     core-seconds to 90, 99 and 99.9 %, and a row for the board
 #   make ablations [SEEDS=3] [ARGS='--seconds 120']     what each part of the recipe is worth, at equal core-seconds
+#   make controls MODEL=expression-rl [SEEDS=3] [JOBS=2]   what reinforcement is worth, beside other uses of the same time
 #   make evaluate|report|solve|clean MODEL=...
 #   make test | check | setup
 #   make bench                                           our ways beside others, as ratios (benchmarks/README.md)
@@ -34,7 +35,7 @@ export OMP_NUM_THREADS ?= 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help setup pipeline corpus tokenizer $(STAGES) evaluate report speedrun ablations solve clean test bench check lint format
+.PHONY: help setup pipeline corpus tokenizer $(STAGES) evaluate report speedrun ablations controls solve clean test bench check lint format
 
 help:
 	@sed -n 's|^#   |  |p' Makefile
@@ -100,12 +101,16 @@ pipeline:
 	$(MAKE) --no-print-directory $(SIDE_BY_SIDE) $(C)/report.txt; fi
 	@cat $(C)/report.txt
 
-# Measured beside the pipeline, in folders of their own: checkpoints/M/speedrun and checkpoints/M/ablations.
+# Measured beside the pipeline, in folders of their own: checkpoints/M/speedrun, checkpoints/{ablations,controls}/M.
 speedrun: $(C)/tokenizer/metrics.json
 	@$(LAUNCH:arith_hf=benchmarks.speedrun) --config $(R)/pretrain.yaml --seeds $(or $(SEEDS),1) $(ARGS)
 
 ablations: | $(SETUP)
 	@$(LAUNCH:arith_hf=benchmarks.ablations) --config $(R)/pretrain.yaml --seeds $(or $(SEEDS),3) $(ARGS)
+
+controls: | $(SETUP)
+	@$(BIN)/python -m benchmarks.controls --config $(R)/grpo.yaml --launch_config recipes/accelerate/$(HARDWARE).yaml \
+	--seeds $(or $(SEEDS),3) --jobs $(JOBS) $(ARGS)
 
 solve: | $(SETUP)
 	@$(BIN)/arith-hf solve --checkpoint $(C)/$(lastword $(HAS))

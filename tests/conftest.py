@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -78,6 +79,14 @@ def stage(root: Path, verb: str, *more: str, recipe: str | None = None) -> int:
     from arith_hf.__main__ import main
 
     return main([verb, "--config", str(root / "recipes" / "tiny" / f"{recipe or verb}.yaml"), *more])
+
+
+def prepared_grpo(root: Path, output: Path, *more: str) -> Any:
+    """A trainer of the stage, ready and not run, from the pretrained model if no other is named."""
+    from arith_hf.train import grpo
+
+    parent = ["--model_name_or_path", str(root / "checkpoints/tiny/pretrain"), "--output_dir", str(output)]
+    return grpo.prepare(["--config", str(root / "recipes/tiny/grpo.yaml"), *parent, *more])[0]
 
 
 @pytest.fixture(scope="session")

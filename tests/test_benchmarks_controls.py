@@ -1,0 +1,108 @@
+"""The arms are the commands of the stages, tested with them; here: what is asked of them and made of the numbers."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from arith_hf import files, rewards
+from benchmarks import controls, rejection
+
+
+def measured(greedy: float, passed: float = 0.5) -> dict:
+    each = {k: {"value": passed, "interval": [0.0, 1.0]} for k in ("1", "16")}
+    return {
+        "protocols": {"depth5": {"n": 1000, "exact_match": greedy, "sampling": {"1.0": {"n": 100, "pass_at": each}}}}
+    }
+
+
+@pytest.fixture
+def lab(tmp_path) -> controls.Lab:
+    folder = tmp_path / "recipes" / "tiny"
+    folder.mkdir(parents=True)
+    (folder / "grpo.yaml").write_text("num_generations: 4\nmax_steps: 6\nper_device_train_batch_size: 8\n")
+    return controls.Lab(folder, Path("cpu.yaml"))
+
+
+def finish(lab: controls.Lab, arm: str, seed: int, greedy: float, core_seconds: float = 60.0) -> None:
+    place = lab.place(arm, seed)
+    files.write_json(place / "metrics.json", {"cpu_seconds": core_seconds})
+    files.write_json(place / "evaluate.json", measured(greedy))
+
+
+def test_gains_are_paired_by_seed(lab):
+    """Parents that differ by ten points hide no gain of five that each of them has."""
+    for seed, base in enumerate((0.3, 0.4, 0.5)):
+        finish(lab, "frozen", seed, base)
+        finish(lab, "answers", seed, base + 0.05 + 0.001 * seed)
+    rows = controls.summarize([controls.measured(lab, seed) for seed in range(3)])
+    assert [row["arm"] for row in rows] == ["frozen", "answers"]
+    gain = rows[1]["greedy gain"]
+    assert gain["mean"] == pytest.approx(0.051)
+    assert gain["interval"][0] > 0.045
+    assert rows[0]["core_minutes"] == 0.0
+    assert rows[1]["core_minutes"] == 1.0
+
+
+def test_the_table_tells_every_seed_and_the_gain(lab):
+    for seed in range(2):
+        finish(lab, "frozen", seed, 0.4)
+        finish(lab, "steps", seed, 0.5 + 0.02 * seed)
+    text = controls.table(controls.summarize([controls.measured(lab, seed) for seed in range(2)]))
+    assert "| the fine-tuned model as it is | 0.0 | 40.0 (40.0, 40.0) |" in text
+    assert "| GRPO, exact answers and right steps | 1.0 | 51.0 (50.0, 52.0) | +11.0 [-1.7, +23.7] |" in text
+    assert len({line.count("|") for line in text.splitlines()}) == 1
+
+
+def test_equal_compute_counts_the_sampling(lab, monkeypatch):
+    """Steps follow from what a trial's step cost, and rollouts come out of the same budget."""
+    said = []
+
+    def run(self, verb, *more, stage=None):
+        words = dict(zip(more[::2], more[1::2], strict=True))
+        said.append(words)
+        files.write_json(words["--output_dir"] / "metrics.json", {"cpu_seconds": 0.5 * words["--max_steps"]})
+
+    monkeypatch.setattr(controls.Lab, "run", run)
+    files.write_json(lab.place("rollouts", 0) / "rollouts.json", {"core_seconds": 40.0, "kept": 5})
+    controls.tune(lab, "more", 0, budget=100.0)
+    controls.tune(lab, "kept", 0, budget=100.0)
+    assert [words["--max_steps"] for words in said] == [controls.TRIAL, 200, controls.TRIAL, 120]
+    assert said[3]["--dataset_name"] == lab.place("rollouts", 0) / "kept.jsonl"
+    assert "--dataset_name" not in said[1]
+    assert controls.cost(lab, "kept", 0) == pytest.approx(100.0)
+
+
+def test_as_many_rollouts_as_grpo_had(lab, monkeypatch):
+    asked = {}
+
+    def finish(command, keep=False):
+        words = list(map(str, command))
+        asked.update(zip(words[3::2], words[4::2], strict=True))
+        return 'log\n{"rollouts": 48, "kept": 7, "core_seconds": 1.5}\n'
+
+    (lab.recipes / "grpo.yaml").write_text(
+        "num_generations: 4\nmax_steps: 6\nper_device_train_batch_size: 8\nmax_completion_length: 99\n"
+    )
+    monkeypatch.setattr(controls, "finish", finish)
+    assert controls.sample(lab, 1)["kept"] == 7
+    assert (asked["--num_prompts"], asked["--num_generations"], asked["--max_completion_length"]) == ("12", "4", "99")
+    monkeypatch.setattr(controls, "finish", None)  # not asked again
+    assert controls.sample(lab, 1)["rollouts"] == 48
+
+
+@pytest.mark.parametrize("argv", [["--config", "nowhere/grpo.yaml"], ["--config", "recipes/smoke/sft.yaml"]])
+def test_another_recipe_is_refused(argv):
+    with pytest.raises(SystemExit, match=r"need --config recipes/<model>/grpo\.yaml"):
+        controls.main(argv)
+
+
+def test_only_right_rollouts_are_kept(road, tmp_path, capsys):
+    where = ["--checkpoint", str(road / "checkpoints/tiny/pretrain"), "--dataset_name", str(road / "data/tiny")]
+    sizes = ["--num_prompts", "4", "--num_generations", "3", "--max_completion_length", "120"]
+    rejection.main([*where, *sizes, "--output", str(tmp_path / "kept.jsonl")])
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    kept = list(files.read_jsonl(tmp_path / "kept.jsonl"))
+    assert told["rollouts"] == 12
+    assert told["kept"] == len(kept)
+    assert all(rewards.exact_answer([row["completion"]], [row["answer"]]) == [1.0] for row in kept)
