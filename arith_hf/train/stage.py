@@ -26,7 +26,10 @@ from arith_hf import files, recipe, tokenizer
 
 logger = logging.get_logger("arith_hf")
 LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers")
-RESULTS = ("metrics.json", "evaluate.json", "evaluate.txt", "samples.jsonl", "config.json", "model.safetensors")
+RESULTS = (
+    *("metrics.json", "evaluate.json", "evaluate.txt", "samples.jsonl"),
+    *("trainer_state.json", "config.json", "model.safetensors"),
+)
 HARMLESS = {
     *("logging_steps", "report_to", "run_name", "disable_tqdm", "save_total_limit"),
     *("num_sample_generations", "record_rollouts"),
@@ -128,7 +131,8 @@ def choose_resume(
     asked = (training.resume_from_checkpoint or "").lower()
     last = last_step(output_dir)
     if asked not in ("", "true", "false"):
-        if not Path(str(training.resume_from_checkpoint), "trainer_state.json").is_file():
+        whole = ("trainer_state.json", "scheduler.pt")  # a finished model has the first too
+        if not all(Path(str(training.resume_from_checkpoint), name).is_file() for name in whole):
             raise FileNotFoundError(
                 f"no step checkpoint at {training.resume_from_checkpoint}: have {last or 'none'} in {output_dir}"
             )
@@ -203,6 +207,7 @@ def finish(trainer: Trainer, run: Run) -> None:
     trainer.save_model(str(run.output_dir))
     if not trainer.is_world_process_zero():
         return
+    trainer.save_state()  # what was logged, for the report
     trainer.create_model_card(model_name=f"{run.output_dir.parent.name}-{run.stage}")
     metrics = summarize(trainer, run) | {"weights": weights(run.output_dir)}
     files.write_json(run.output_dir / "metrics.json", metrics)

@@ -24,6 +24,9 @@ def test_the_stage_signs_off_last(road):
     assert 0 <= metrics["eval_exact_match"] <= 1
     last = max(folder.iterdir(), key=lambda path: path.stat().st_mtime_ns)
     assert last.name == "metrics.json"
+    log = files.read_json(folder / "trainer_state.json")["log_history"]
+    assert [row["step"] for row in log if "loss" in row] == [1, 2, 3, 4]
+    assert [row["eval_exact_match"] for row in log if "eval_exact_match" in row][-1] == metrics["eval_exact_match"]
     provenance = files.read_json(folder / "provenance.json")
     tokenizer = files.read_json(road / "checkpoints/tiny/tokenizer/metrics.json")
     assert provenance["tokenizer_fingerprint"] == tokenizer["fingerprint"]
@@ -180,6 +183,8 @@ def test_another_recipe_is_not_mixed_with_an_unfinished_run(road, capsys):
     folder = road / "checkpoints/tiny/changed"
     again = ["--output_dir", str(folder), "--learning_rate", "0.002"]
     assert stage(road, "pretrain", "--output_dir", str(folder)) == 0
+    assert stage(road, "pretrain", *again, "--resume_from_checkpoint", str(folder)) == 2
+    assert "no step checkpoint at" in capsys.readouterr().err, "the log beside a finished model is no step"
     (folder / "metrics.json").unlink()
     (folder / "checkpoint-9").mkdir()  # a step whose saving was cut off: no trainer_state.json in it
     assert stage(road, "pretrain", *again) == 2

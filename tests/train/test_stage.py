@@ -17,3 +17,14 @@ def test_without_a_compiler_training_goes_on_uncompiled_and_says_so(tmp_path, ca
     trainer = Trainer(ArithForCausalLM(ArithConfig.from_size("tiny")), training)
     assert (trainer.accelerator.state.dynamo_plugin.backend != DynamoBackend.NO) is compiled
     assert ("nothing can be compiled" in caplog.text) is not compiled
+
+
+def test_what_a_finished_run_left_is_gone_when_the_next_one_begins(tmp_path):
+    kept = tmp_path / "checkpoint-2/trainer_state.json"
+    kept.parent.mkdir()
+    for path in (kept, *(tmp_path / name for name in stage.RESULTS)):
+        path.write_text("{}")
+    assert stage.last_step(tmp_path) == str(kept.parent), "the log beside the model is no step"
+    stage.clear(tmp_path, keep_steps=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-2"]
+    assert kept.is_file()
