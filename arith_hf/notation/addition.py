@@ -10,7 +10,7 @@ May not know how a sum is worked (`tasks.addition` does), nor any framework. For
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -248,16 +248,9 @@ class Addition:
         before, found, thought = completion.partition(THINK)
         if not found:
             return Reading([UNREAD] if self.zero_pad else [], before, finished=finished)
-        columns: list[Column] = []
-        place = 0
-        while match := COLUMN.match(thought, place):
-            terms = match[1].split("+")
-            # No carry goes into the first column, so its terms are the operands.
-            column = read_column(terms, len(columns[0].digits) if columns else len(terms), int(match[2]))
-            if column is None:
-                break
-            columns.append(column)
-            place = match.end()
+        written = list(read_columns(thought))
+        columns = [column for column, _ in written]
+        place = sum(len(text) for _, text in written)
         rest = "" if CLOSING.fullmatch(thought, place) else thought[place:]
         if len(columns) < self.zero_pad:
             columns.append(UNREAD)
@@ -270,6 +263,18 @@ class Addition:
         """The columns alone; None for a form that writes none."""
         steps = self.read_working(completion).steps
         return None if steps is None else list(steps)
+
+    def pieces(self, completion: str) -> tuple[str, list[str], str]:
+        """The text cut at its columns, those of the padding too; all of it stands before where the form writes none.
+
+        >>> Addition().pieces("<think>8+7=15 5+0+1=6</think>65")
+        ('<think>', ['8+7=15 ', '5+0+1=6'], '</think>65')
+        """
+        before, found, thought = completion.partition(THINK)
+        if self.style != "columns" or not found:
+            return completion, [], ""
+        columns = [text for _, text in read_columns(thought)]
+        return before + found, columns, thought[sum(map(len, columns)) :]
 
     def facts(self, text: str) -> list[str]:
         """The facts that a text works out, in order; one without its total is not worked out.
@@ -313,6 +318,19 @@ def line(column: Column) -> str:
     """
     terms = (*column.digits, column.carry) if column.carry else column.digits
     return f"{'+'.join(map(str, terms))}={column.total}"
+
+
+def read_columns(thought: str) -> Iterator[tuple[Column, str]]:
+    """The columns from the start of a text on, each with its own text, up to the first that is not in the form."""
+    place, operands = 0, 0
+    while match := COLUMN.match(thought, place):
+        terms = match[1].split("+")
+        operands = operands or len(terms)  # no carry goes into the first column, so its terms are the operands
+        column = read_column(terms, operands, int(match[2]))
+        if column is None:
+            return
+        yield column, match[0]
+        place = match.end()
 
 
 def read_column(terms: list[str], operands: int, total: int) -> Column | None:

@@ -293,6 +293,21 @@ def read_working(completion: str, finished: bool = True) -> Reading:
     return Reading(steps, "" if closed else thought[place:], tuple(numbers), finished)
 
 
+def pieces(completion: str) -> tuple[str, list[str], str]:
+    """The text cut at its steps: what stands before the first, each step in the form, what stands behind the last.
+
+    >>> pieces("<think>\\nStep 1: 3 + 4 = 7\\nExpression now: 7\\n</think>")
+    ('<think>', ['\\nStep 1: 3 + 4 = 7\\nExpression now: 7'], '\\n</think>')
+    """
+    before, found, thought = completion.partition(THINK)
+    steps: list[str] = []
+    place = 0
+    while found and (match := STEP.match(thought, place)):
+        steps.append(match[0])
+        place = match.end()
+    return before + found, steps, thought[place:]
+
+
 def read_steps(completion: str) -> list[Step]:
     """The steps of a working up to the first line that is not in the form or not in sequence."""
     reading = read_working(completion)

@@ -1,38 +1,17 @@
-"""The results of a model: what each stage took and what its checkpoint scores, as one table.
+"""The results table: what each stage took and what its checkpoint scores, a line a stage, as text, markdown or JSON.
 
 May not measure anything: it reads the `metrics.json` and `evaluate.json` that the stages left.
-
-    arith-hf report --model expression [--format text|markdown|json] [--output FILE]
 """
 
-import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from arith_hf import files, tasks
 
 HARDER = [f"{of}{name}" for of in ("", "validation-") for task in tasks.TASKS.values() for name in task.HARDER]
 STAGES = ("pretrain", "gumbel", "sft", "lora", "grpo")  # in the order in which they are made
-
-
-class Arguments(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ValueError(message)
-
-
-def main(argv: list[str]) -> None:
-    parser = Arguments("arith-hf report", description="Print the results table of a model.", allow_abbrev=False)
-    parser.add_argument("--model", default="expression", help="folder of recipes/ and checkpoints/")
-    parser.add_argument("--checkpoints", default="checkpoints", help="where the checkpoints of all models lie")
-    parser.add_argument("--format", choices=list(FORMATS), default="text")
-    parser.add_argument("--output", help="also write the table to this file")
-    given = parser.parse_args(argv)
-    table = FORMATS[given.format](collect(Path(given.checkpoints, given.model)))
-    print(table)
-    if given.output:
-        files.write_text(given.output, table + "\n")
 
 
 def collect(folder: Path) -> list[dict[str, Any]]:

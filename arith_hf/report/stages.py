@@ -1,0 +1,84 @@
+"""What the stages of a model left on disk, as the page reads it: every file but one may be missing.
+
+May not know how any of it is shown.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from arith_hf import files
+from arith_hf.report.table import STAGES
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage that was trained, measured or both; what it did not leave is empty.
+
+    metrics, provenance, evaluation: the files of these names. recipe: the text of recipe.yaml. log: the log_history of
+    trainer_state.json.
+    """
+
+    name: str
+    folder: Path
+    metrics: Row = field(default_factory=dict)
+    provenance: Row = field(default_factory=dict)
+    evaluation: Row = field(default_factory=dict)
+    recipe: str = ""
+    log: list[Row] = field(default_factory=list)
+
+    @property
+    def protocols(self) -> dict[str, Row]:
+        return self.evaluation.get("protocols", {})
+
+    @property
+    def paint(self) -> str:
+        return f"stage-{self.name}"
+
+    def logged(self, key: str) -> list[tuple[float, float]]:
+        """Step and value of every row of the log that has the key."""
+        return [(row["step"], row[key]) for row in self.log if key in row and "step" in row]
+
+    def samples(self) -> Iterator[Row]:
+        """The rows of samples.jsonl, one by one."""
+        path = self.folder / "samples.jsonl"
+        return files.read_jsonl(path) if path.is_file() else iter(())
+
+
+def read(folder: Path) -> list[Stage]:
+    """The stages of a model in the order in which they are made; FileNotFoundError where none was finished."""
+    found = [read_stage(folder / name) for name in STAGES]
+    stages = [stage for stage in found if stage.metrics or stage.evaluation]
+    if not stages:
+        raise FileNotFoundError(f"nothing finished in {folder}: run make pipeline MODEL={folder.name}")
+    return stages
+
+
+def read_stage(folder: Path) -> Stage:
+    recipe = folder / "recipe.yaml"
+    return Stage(
+        folder.name,
+        folder,
+        metrics=read_or_empty(folder / "metrics.json"),
+        provenance=read_or_empty(folder / "provenance.json"),
+        evaluation=read_or_empty(folder / "evaluate.json"),
+        recipe=recipe.read_text(encoding="utf-8") if recipe.is_file() else "",
+        log=read_or_empty(folder / "trainer_state.json").get("log_history", []),
+    )
+
+
+def read_or_empty(path: Path) -> Row:
+    return files.read_json(path) if path.is_file() else {}
+
+
+def read_corpus(stages: list[Stage]) -> Row:
+    """The manifest of the corpus that the last stage names, if it is still the one that the stage was made from."""
+    for stage in reversed(stages):
+        named = stage.provenance.get("data", {})
+        manifest = Path(named.get("path", ""), "manifest.json")
+        if manifest.is_file() and files.sha256(manifest) == named.get("sha256"):
+            return files.read_json(manifest)
+    return {}
