@@ -84,7 +84,7 @@ class Form(Protocol):
         """The steps up to the first that cannot be read or is out of sequence; None where the form has no steps."""
 
     def pieces(self, completion: str, /) -> tuple[str, list[str], str]:
-        """The text cut at its steps: what stands before the first, each one that `read_working` reads, what is behind."""
+        """The text cut at its steps: what is before the first, each one that `read_working` reads, what is behind."""
 
     def facts(self, text: str, /) -> list[str]:
         """The single facts that a text works out."""

@@ -14,7 +14,9 @@ import matplotlib
 from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator, ScalarFormatter
 
 from arith_hf.report.table import percent
 
@@ -24,10 +26,10 @@ NAMES = (
     *("stage-pretrain", "stage-gumbel", "stage-sft", "stage-lora", "stage-grpo"),
 )
 PAINT = {name: f"#0000{number:02x}" for number, name in enumerate(NAMES, start=1)}  # stand-ins, no colours
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "svg.fonttype": "none",
     "text.parse_math": False,  # words of the data may have dollar signs
-    "font.size": 12,
+    "font.size": 12.5,
     "text.color": PAINT["ink"],
     "axes.labelcolor": PAINT["soft"],
     "axes.edgecolor": PAINT["rule"],
@@ -40,6 +42,7 @@ STYLE: dict[str, Any] = {
     "ytick.labelcolor": PAINT["soft"],
     "xtick.major.size": 4,
     "ytick.major.size": 0,
+    "ytick.major.pad": 7,
     "ytick.minor.size": 0,
     "axes.axisbelow": True,
     "axes.grid.axis": "y",
@@ -72,9 +75,14 @@ class Spot:
     paint: str = "accent"
 
 
+styled = matplotlib.rc_context(STYLE)
+"""The drawing is made in our style, whatever the reader's own settings are."""
+
+
 # Drawings
 
 
+@styled
 def curves(lines: Sequence[Line], alt: str, shares: bool = False, x: str = "step", powers: int = 0) -> Markup:
     """Curves over steps; `shares`: an axis from 0 to 100 %; `powers`: x doubles from tick to tick, up to this."""
     figure, axes = blank(2.6)
@@ -98,7 +106,7 @@ def curves(lines: Sequence[Line], alt: str, shares: bool = False, x: str = "step
         axes.yaxis.set_minor_locator(NullLocator())
     else:
         axes.yaxis.set_major_locator(MaxNLocator(5))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_major_formatter(ScalarFormatter(useOffset=False))
     if powers:
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_locator(FixedLocator([2**power for power in range(powers.bit_length())]))
@@ -109,15 +117,14 @@ def curves(lines: Sequence[Line], alt: str, shares: bool = False, x: str = "step
     return svg(figure, alt)
 
 
-def spots(found: Sequence[Spot], alt: str) -> Markup:
+@styled
+def spots(found: Sequence[Spot], alt: str, limits: tuple[float, float]) -> Markup:
     """Shares with their intervals, a line a row; those of one row below each other, in the order given."""
     rows = list(dict.fromkeys(spot.row for spot in found))
     paints = list(dict.fromkeys(spot.paint for spot in found))
     many = max(sum(spot.row == row for spot in found) for row in rows)
     pitch = 0.36 if many == 1 else 0.16 * many + 0.16
     figure, axes = blank(0.55 + pitch * len(rows))
-    lowest = min(spot.low for spot in found)
-    left = next(edge for edge in (0.99, 0.98, 0.95, 0.9, 0.8, 0.5, 0.0) if edge <= lowest or edge == 0)
     for spot in found:
         shift = 0.0 if many == 1 else (paints.index(spot.paint) - (len(paints) - 1) / 2) * 0.16 / pitch
         y = rows.index(spot.row) + shift
@@ -125,14 +132,14 @@ def spots(found: Sequence[Spot], alt: str) -> Markup:
         axes.plot([spot.value], [y], "o", color=PAINT[spot.paint], markersize=7 if many == 1 else 5.5, clip_on=False)
         if many == 1:
             axes.annotate(
-                percent(spot.value), (1.02, y), xycoords=("axes fraction", "data"), va="center", fontweight="bold"
+                percent(spot.value), (1.02, y), xycoords=("axes fraction", "data"), va="center", weight="bold"
             )
     if many > 1:
         for edge in range(1, len(rows)):
             axes.axhline(edge - 0.5, color=PAINT["rule"], linewidth=0.8)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_yticks(range(len(rows)), rows, color=PAINT["ink"])
-    axes.set_xlim(left, 1)
+    axes.set_xlim(limits)
     axes.grid(True, axis="x")
     axes.spines["left"].set_visible(False)
     axes.xaxis.set_major_locator(MaxNLocator(5))
@@ -140,6 +147,19 @@ def spots(found: Sequence[Spot], alt: str) -> Markup:
     return svg(figure, alt)
 
 
+def from_below(found: Sequence[Spot]) -> tuple[float, float]:
+    """Limits up to 100 % that hold all intervals."""
+    lowest = min(spot.low for spot in found)
+    return max(edge for edge in (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99) if edge <= lowest or edge == 0), 1.0
+
+
+def from_zero(found: Sequence[Spot]) -> tuple[float, float]:
+    """Limits from 0 that hold all intervals."""
+    highest = max(spot.high for spot in found)
+    return 0.0, min(edge for edge in (0.05, 0.1, 0.2, 0.5, 1.0) if edge >= highest or edge == 1)
+
+
+@styled
 def stacks(rows: Sequence[tuple[str, Sequence[tuple[float, str]]]], alt: str) -> Markup:
     """A bar a row, of parts that are drawn as shares of their sum; parts are numbers and their paints."""
     figure, axes = blank(0.5 + 0.36 * len(rows))
@@ -156,15 +176,14 @@ def stacks(rows: Sequence[tuple[str, Sequence[tuple[float, str]]]], alt: str) ->
     return svg(figure, alt)
 
 
+@styled
 def bars(rows: Sequence[tuple[str, int]], most: int, paint: str, alt: str) -> Markup:
     """A bar a row, `most` being the longest there could be, with its number behind it."""
     figure, axes = blank(0.12 + 0.3 * len(rows))
     names, numbers = [name for name, _ in rows], [number for _, number in rows]
     axes.barh(range(len(rows)), numbers, height=0.62, color=PAINT[paint], linewidth=0)
     for at, number in enumerate(numbers):
-        axes.annotate(
-            f"{number:,}", (number, at), (6, 0), textcoords="offset points", va="center", color=PAINT["soft"]
-        )
+        axes.annotate(f"{number:,}", (number, at), (6, 0), textcoords="offset points", va="center", color=PAINT["soft"])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlim(0, (most or 1) * 1.12)
     axes.set_yticks(range(len(rows)), names, color=PAINT["ink"])
@@ -173,20 +192,24 @@ def bars(rows: Sequence[tuple[str, int]], most: int, paint: str, alt: str) -> Ma
     return svg(figure, alt)
 
 
+@styled
 def heat(rows: Sequence[str], columns: Sequence[str], cells: Sequence[Sequence[float | None]], alt: str) -> Markup:
-    """Shares of right answers, tinted by what is wrong (its square root, so that 1 % can be seen); None: no problems."""
+    """Shares of right answers, tinted by the root of what is wrong, so that 1 % can be seen; None: no problems.
+
+    The last column, of all the others together, stands apart.
+    """
     figure, axes = blank(0.42 + 0.42 * len(rows))
+    middles = [place + 0.5 + 0.12 * (place == len(columns) - 1) for place in range(len(columns))]
     for at, line in enumerate(cells):
-        for place, share in enumerate(line):
-            box = (place + 0.03, at + 0.05)
-            tint = 0.0 if share is None else (1 - share) ** 0.5
-            axes.add_patch(rectangle(box, "bad", 0.06 + 0.7 * tint if share is not None else 0.0))
+        for middle, share in zip(middles, line, strict=True):
+            paint, tint = ("rule", 0.35) if share is None else ("bad", 0.06 + 0.7 * (1 - share) ** 0.5)
+            box = Rectangle((middle - 0.47, at + 0.05), 0.94, 0.9, color=PAINT[paint], alpha=tint, linewidth=0)
+            axes.add_patch(box)
             text = "–" if share is None else percent(share).replace("100.0%", "100%")
-            paint = PAINT["soft" if share is None else "ink"]
-            axes.text(place + 0.5, at + 0.5, text, ha="center", va="center", color=paint, fontsize=11)
-    axes.set_xlim(0, len(columns))
+            axes.text(middle, at + 0.5, text, ha="center", va="center", fontsize=11.5)
+    axes.set_xlim(0, len(columns) + 0.12)
     axes.set_ylim(len(rows), 0)
-    axes.set_xticks([place + 0.5 for place in range(len(columns))], columns)
+    axes.set_xticks(middles, columns)
     axes.set_yticks([at + 0.5 for at in range(len(rows))], rows)
     axes.tick_params(length=0)
     axes.xaxis.tick_top()
@@ -195,6 +218,7 @@ def heat(rows: Sequence[str], columns: Sequence[str], cells: Sequence[Sequence[f
     return svg(figure, alt)
 
 
+@styled
 def reliability(bins: Sequence[tuple[float, float, int]], paint: str, alt: str) -> Markup:
     """Mean confidence and accuracy of each bin, sized by how many it has; on the diagonal the model knows itself."""
     figure, axes = blank(3.4)
@@ -216,16 +240,8 @@ def reliability(bins: Sequence[tuple[float, float, int]], paint: str, alt: str) 
 
 
 def blank(height: float) -> tuple[Figure, Axes]:
-    with matplotlib.rc_context(STYLE):
-        figure = Figure((WIDTH, height), layout="constrained")
-        figure.get_layout_engine().set(w_pad=0.02, h_pad=0.03)  # type: ignore[union-attr]
-        return figure, figure.add_subplot()
-
-
-def rectangle(corner: tuple[float, float], paint: str, alpha: float) -> Any:
-    from matplotlib.patches import Rectangle
-
-    return Rectangle(corner, 0.94, 0.9, facecolor=PAINT[paint], alpha=alpha, linewidth=0)
+    figure = Figure((WIDTH, height), layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.03))
+    return figure, figure.add_subplot()
 
 
 def share_axis(axes: Axes, values: Sequence[float]) -> None:
@@ -249,7 +265,7 @@ IDENTITY = re.compile(r' id="([^"]+)"')
 def svg(figure: Figure, alt: str) -> Markup:
     """The drawing, without what a page has no use for, its stand-ins for colours turned into CSS variables."""
     stream = io.StringIO()
-    with matplotlib.rc_context(STYLE | {"svg.hashsalt": alt}):
+    with matplotlib.rc_context({"svg.hashsalt": alt}):
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(stream, format="svg", transparent=True, metadata=nothing)
     drawn = stream.getvalue()

@@ -9,7 +9,7 @@ from typing import Any
 
 import jinja2
 
-from arith_hf.report import figures, stages, table, worked
+from arith_hf.report import charts, figures, stages, table, trust, worked
 from arith_hf.report.stages import Row, Stage
 
 HERE = Path(__file__).parent
@@ -23,6 +23,11 @@ DOES = {
     "grpo": "right answers are reinforced",
 }
 
+SECTIONS = (
+    *(figures.training, figures.accuracy, figures.harder, figures.difficulty),
+    *(trust.outcomes, trust.faults, trust.belief),
+)
+
 
 def render(folder: Path) -> str:
     """The whole page of the stages in `folder`; everything that comes from a file is escaped."""
@@ -33,7 +38,7 @@ def render(folder: Path) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": table.percent, "duration": duration, "brief": brief}
+    environment.filters |= {"percent": table.percent, "duration": duration, "brief": brief, "ticked": charts.ticked}
     return environment.get_template("page.html.jinja").render(content(stages.read(folder), folder.name))
 
 
@@ -46,7 +51,7 @@ def content(found: list[Stage], model: str) -> Row:
         "headline": headline(found),
         "road": road(found),
         "cost": cost(found),
-        "drawn": figures.drawn(found),
+        "drawn": {section.__name__: list(section(found)) for section in SECTIONS},
         "tables": tables(found),
         "worked": examples(found),
         "resources": resources(found),
@@ -59,11 +64,14 @@ def content(found: list[Stage], model: str) -> Row:
 
 def headline(found: list[Stage]) -> Row | None:
     """The score of the last measured stage by the main protocol; None where nothing is measured."""
-    name = figures.main_protocol(found)
+    name = stages.main_protocol(found)
     if name is None:
         return None
     stage = [stage for stage in found if name in stage.protocols][-1]
-    return {"stage": stage.name, "protocol": name, "what": figures.PROTOCOLS.get(name, ""), **stage.protocols[name]}
+    block = stage.protocols[name]
+    limits = charts.from_below([charts.Spot(name, *figures.shares(block))])
+    more = {"stage": stage.name, "protocol": name, "what": figures.PROTOCOLS.get(name, ""), "limits": limits}
+    return block | more
 
 
 def road(found: list[Stage]) -> list[Row]:
@@ -92,18 +100,24 @@ def before(found: list[Stage]) -> list[Row]:
     rows = []
     empty = {"paint": "soft", "parent": None, "steps": None, "seconds": None, "cpu": None, "length": 0}
     if corpus := stages.read_corpus(found):
-        counts = {name: listed["rows"] for name, listed in corpus.get("files", {}).items() if name.endswith("train.jsonl")}
+        counts = {
+            name: listed["rows"] for name, listed in corpus.get("files", {}).items() if name.endswith("train.jsonl")
+        }
         told = ", ".join(f"{number:,} {name.split('/')[0]}" for name, number in counts.items())
         rows.append(empty | {"name": "corpus", "does": f"rows to learn from: {told}" if told else DOES["corpus"]})
     tokenizer = stages.read_or_empty(found[0].folder.parent / "tokenizer/metrics.json")
     if size := tokenizer.get("vocab_size"):
-        rows.append(empty | {"name": "tokenizer", "does": f"{DOES['tokenizer']}: {size:,} {tokenizer.get('kind', '')} tokens"})
+        rows.append(
+            empty | {"name": "tokenizer", "does": f"{DOES['tokenizer']}: {size:,} {tokenizer.get('kind', '')} tokens"}
+        )
     return rows
 
 
 def cost(found: list[Stage]) -> Row:
     """Sums over the stages whose cost is known, of training alone; parameters of the last model."""
-    sizes = [one for stage in found for one in (stage.metrics.get("parameters"), stage.evaluation.get("parameters")) if one]
+    sizes = [
+        one for stage in found for one in (stage.metrics.get("parameters"), stage.evaluation.get("parameters")) if one
+    ]
     return {
         "parameters": sizes[-1] if sizes else None,
         "seconds": sum(stage.metrics.get("seconds") or 0 for stage in found) or None,
@@ -119,7 +133,7 @@ def tables(found: list[Stage]) -> list[list[list[str]]]:
 
 
 def examples(found: list[Stage]) -> Row | None:
-    """Worked samples of the last stage that kept them; of sets that are cut off at a fault only where there are no others."""
+    """Worked samples of the last stage that kept them; of sets that are cut off only where there are no others."""
     for stage in reversed(found):
         rows = list(stage.samples())
         cut = {name for name, block in stage.protocols.items() if block.get("stop_at_fault")}

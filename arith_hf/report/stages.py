@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from arith_hf import files
-from arith_hf.report.table import STAGES
+from arith_hf.report.table import HARDER, STAGES
 
 Row = dict[str, Any]
+MAIN = ("nontrivial", "test")  # greedy, no problem twice, none trained on
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,32 @@ class Stage:
         """The rows of samples.jsonl, one by one."""
         path = self.folder / "samples.jsonl"
         return files.read_jsonl(path) if path.is_file() else iter(())
+
+
+def main_protocol(stages: list[Stage]) -> str | None:
+    """The protocol that the page speaks of first, of those that some stage was measured by."""
+    names = every_protocol(stages)
+    return next((name for name in (*MAIN, *names) if name in names), None)
+
+
+def usual_protocols(stages: list[Stage]) -> list[str]:
+    """The main one and the others that are not harder sets."""
+    names = every_protocol(stages)
+    return sorted((name for name in names if name not in HARDER), key=lambda name: name != main_protocol(stages))
+
+
+def every_protocol(stages: list[Stage]) -> list[str]:
+    return list(dict.fromkeys(name for stage in stages for name in stage.protocols))
+
+
+def with_key(stages: list[Stage], key: str) -> tuple[str, list[tuple[Stage, Row]]]:
+    """The first protocol that has a key, and what each stage has under it; an empty list if none has."""
+    main = main_protocol(stages)
+    for name in sorted(every_protocol(stages), key=lambda name: name != main):
+        found = [(stage, stage.protocols[name][key]) for stage in stages if stage.protocols.get(name, {}).get(key)]
+        if found:
+            return name, found
+    return "", []
 
 
 def read(folder: Path) -> list[Stage]:

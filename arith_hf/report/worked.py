@@ -24,7 +24,7 @@ WORDS = {  # of tasks.base.KINDS
     "numbering": "wrong step number",
     "surplus": "step too many",
     "stop": "stopped early",
-    "verdict": "malformed, or not",
+    "verdict": "wrong verdict",
     "wording": "not in the form",
     "none": "no answer",
     "answer": "answer does not follow",
@@ -47,9 +47,12 @@ def choose(samples: Iterable[Row], wanted: int = WANTED) -> list[Row]:
 
     The same at every call: those with about USUAL steps first.
     """
-    rows = sorted(samples, key=lambda row: (abs((row.get("steps") or 0) - USUAL), row["problem"]))
+    ordered = sorted(samples, key=lambda row: (abs((row.get("steps") or 0) - USUAL), row["problem"]))
+    rows = list({row["problem"]: row for row in reversed(ordered)}.values())[::-1]
     faulty = in_turn([row for row in rows if outcome(row) != "right"], lambda row: kind(row) or outcome(row))
-    right = in_turn([row for row in rows if outcome(row) == "right"], lambda row: str(row.get("level")))
+    sound = [row for row in rows if outcome(row) == "right"]
+    right = in_turn([row for row in sound if row.get("steps") != 0], lambda row: str(row.get("level")))
+    right += [row for row in sound if row.get("steps") == 0]  # bare numbers and malformed ones: there is little to see
     half = max(wanted // 2, wanted - len(right))
     shown = faulty[:half]
     return shown + right[: wanted - len(shown)]
