@@ -1,6 +1,6 @@
 # The graph of the stages. `make pipeline` makes what is missing or older than what it is made from, and nothing else.
 #
-#   make pipeline [MODEL=expression] [HARDWARE=cpu] [JOBS=2]     every stage, then the results table
+#   make pipeline [MODEL=expression] [HARDWARE=cpu] [JOBS=2]     every stage, then the results table and the page
 #   make corpus|tokenizer|pretrain|gumbel|sft|lora|grpo MODEL=...   that stage and what it needs
 #   make sft ARGS='--learning_rate 1e-4'                 with keys that override the recipe's
 #   make speedrun [SEEDS=3] [ARGS='--note "what changed"']     core-seconds to 90, 99 and 99.9 %, and a row for the board
@@ -82,12 +82,19 @@ MEASURED := $(HAS:%=$(C)/%/evaluate.json)
 $(C)/report.txt: $(MEASURED)
 	@$(BIN)/arith-hf report --model $(MODEL) --output $@ >/dev/null
 
+# Drawn from the logs and the samples too, which stages write before the files that they are made after.
+$(C)/report.html: $(MEASURED)
+	@$(BIN)/arith-hf report --model $(MODEL) --format html --output $@ >/dev/null
+
+REPORTS := $(C)/report.txt $(C)/report.html
+
 corpus: $(D)/manifest.json
 tokenizer: $(C)/tokenizer/metrics.json
 $(STAGES): %: $(C)/%/metrics.json
 evaluate: $(MEASURED)
-report: $(C)/report.txt
+report: $(REPORTS)
 	@cat $<
+	@echo "the page: $(C)/report.html"
 
 # First the long stage, to be watched; then the short ones, two at a time on a CPU, each heard when it ends.
 JOBS ?= $(if $(filter cpu,$(HARDWARE)),2,1)
@@ -95,11 +102,12 @@ SIDE_BY_SIDE := -j$(JOBS) $(if $(filter 1,$(JOBS)),,$(if $(filter output-sync,$(
 
 pipeline:
 	@test -d $(R) || { echo "no recipes for MODEL=$(MODEL): have $(filter-out accelerate,$(notdir $(wildcard recipes/*)))"; exit 2; }
-	@if $(MAKE) --no-print-directory --question $(C)/report.txt; then echo "$(MODEL): all is done"; else \
+	@if $(MAKE) --no-print-directory --question $(REPORTS); then echo "$(MODEL): all is done"; else \
 	$(MAKE) --no-print-directory $(firstword $(HAS)) && \
 	echo "$(MODEL): $(wordlist 2,9,$(HAS)) and the evaluations, $(JOBS) at a time" && \
-	$(MAKE) --no-print-directory $(SIDE_BY_SIDE) $(C)/report.txt; fi
+	$(MAKE) --no-print-directory $(SIDE_BY_SIDE) $(REPORTS); fi
 	@cat $(C)/report.txt
+	@echo "the page: $(C)/report.html"
 
 # Measured beside the pipeline, in folders of their own: checkpoints/M/speedrun, checkpoints/{ablations,controls}/M.
 speedrun: $(C)/tokenizer/metrics.json

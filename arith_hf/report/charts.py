@@ -231,7 +231,6 @@ def reliability(bins: Sequence[tuple[float, float, int]], paint: str, alt: str) 
         set_limits(0, 1)
         axis.set_major_formatter(FuncFormatter(ticked))
     axes.set_xlabel("probability that it gives its answer")
-    axes.set_ylabel("right")
     axes.grid(True)
     return svg(figure, alt)
 

@@ -12,7 +12,7 @@ from arith_hf import notation
 from arith_hf.tasks.base import ERROR
 
 WANTED = 10
-USUAL = 4  # steps: long enough to show something, short enough to be read
+USUAL, LONG = 4, 8  # steps: enough to show something; more than are read with pleasure
 WORDS = {  # of tasks.base.KINDS
     "digit": "wrong result",
     "operand": "wrong operation",
@@ -45,10 +45,12 @@ Row = dict[str, Any]
 def choose(samples: Iterable[Row], wanted: int = WANTED) -> list[Row]:
     """Half of them faulty, a kind of fault after the other, half right, a level after the other; more of what there is.
 
-    The same at every call: those with about USUAL steps first.
+    The same at every call: those with about USUAL steps first, no problem twice.
     """
     ordered = sorted(samples, key=lambda row: (abs((row.get("steps") or 0) - USUAL), row["problem"]))
-    rows = list({row["problem"]: row for row in reversed(ordered)}.values())[::-1]
+    once = list({row["problem"]: row for row in reversed(ordered)}.values())[::-1]
+    short = [row for row in once if (row.get("steps") or 0) <= LONG]
+    rows = short if len(short) >= wanted else once
     faulty = in_turn([row for row in rows if outcome(row) != "right"], lambda row: kind(row) or outcome(row))
     sound = [row for row in rows if outcome(row) == "right"]
     right = in_turn([row for row in sound if row.get("steps") != 0], lambda row: str(row.get("level")))

@@ -4,6 +4,7 @@ import json
 import pytest
 
 from arith_hf import files, report
+from arith_hf.report import table
 
 
 def measured(folder, score, invalid=None, harder=None, **more):
@@ -46,7 +47,7 @@ def test_one_row_a_measured_stage_in_the_order_of_making(tmp_path, capsys):
 
 def test_nothing_measured_is_said(tmp_path):
     with pytest.raises(FileNotFoundError, match="run make pipeline MODEL=none"):
-        report.collect(tmp_path / "none")
+        table.collect(tmp_path / "none")
 
 
 def test_harder_sets_have_a_line_each_and_a_column_a_stage(tmp_path):
@@ -54,7 +55,7 @@ def test_harder_sets_have_a_line_each_and_a_column_a_stage(tmp_path):
     measured(tmp_path / "m/sft", 0.5)
     chains = {"n": 10, "exact_match": 0.25, "exact_match_interval": [0.1, 0.995], "parse_rate": 1.0, "mean_tokens": 5.0}
     measured(tmp_path / "m/grpo", 0.5, harder={"chains": chains | {"by_kind": {}}}, by_unseen=unseen)
-    lines = [" ".join(line.split()) for line in report.as_text(report.collect(tmp_path / "m")).splitlines()]
+    lines = [" ".join(line.split()) for line in table.as_text(table.collect(tmp_path / "m")).splitlines()]
     at = lines.index("exact match (95 %) sft grpo")
     assert lines[at + 2 : at + 6] == [
         "nontrivial, unseen facts 12.5% (0.0% to 25.0%)",
@@ -63,13 +64,13 @@ def test_harder_sets_have_a_line_each_and_a_column_a_stage(tmp_path):
         "",
     ]
     assert not any("chains" in line for line in lines[:at])
-    assert "| chains |  | 25.0% (10.0% to 99.50%) |" in report.as_markdown(report.collect(tmp_path / "m"))
+    assert "| chains |  | 25.0% (10.0% to 99.50%) |" in table.as_markdown(table.collect(tmp_path / "m"))
 
 
 def test_scores_of_older_evaluations_are_still_shown(tmp_path):
     measured(tmp_path / "m/sft", 0.5, steps_match=None, called_error=None)
-    assert report.stages_table(report.collect(tmp_path / "m"))[1][3:5] == ["", "100.0%"]
+    assert table.stages_table(table.collect(tmp_path / "m"))[1][3:5] == ["", "100.0%"]
 
 
 def test_the_examples_in_the_room():
-    assert doctest.testmod(report).failed == 0
+    assert doctest.testmod(table).failed == 0

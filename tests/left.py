@@ -101,13 +101,14 @@ def log(stage):
     return rows
 
 
-def samples(count=24):
-    """Right workings, and one with each kind of fault, judged."""
+def samples(note="as usual", count=24):
+    """Right workings, one with each kind of fault, and one that says `note`, judged."""
     right = [trace(random.Random(f"right {index}")) for index in range(count)]
     texts = [(one.problem, notation.completion(task.work(one.problem))) for one in right]
-    faulty = [plant(kind, "report") for kind in EXPRESSION]
+    faulty = [plant(kind, f"report {kind}") for kind in EXPRESSION]
     rows = []
-    for index, (problem, text) in enumerate([*texts, *((one.problem, one.text) for one in faulty)]):
+    said = ("1 + 2 - 3 + 4 - 5", f"<think>\n{note}")
+    for index, (problem, text) in enumerate([*texts, *((one.problem, one.text) for one in faulty), said]):
         due = task.work(problem)
         row = {"problem": notation.problem(problem), "expression": problem, "answer": str(due.answer)}
         row |= {"task": "expression", "level": task.level(problem), "steps": len(due.steps), "kind": "valid"}
@@ -127,7 +128,7 @@ def leave(folder, stages=STAGES, note="as usual"):
         files.write_text(at / "recipe.yaml", f"seed: 0  # {note}\n")
         files.write_json(at / "trainer_state.json", {"log_history": log(stage)})
         files.write_json(at / "evaluate.json", evaluation(random.Random(stage), 0.6 + 0.07 * place, note))
-        files.write_jsonl(at / "samples.jsonl", [row | {"reason": note} for row in samples()])
+        files.write_jsonl(at / "samples.jsonl", samples(note))
     return folder
 
 
