@@ -76,7 +76,7 @@ def calibration(stages: list[Stage]) -> Iterator[Figure]:
         bins = [(one["confidence"], one["accuracy"], one["n"]) for one in last["bins"]]
         head = ("stage", "Brier score", "calibration error", "n")
         table = [(one.name, f"{block['brier']:.4f}", f"{block['ece']:.4f}", f"{block['n']:,}") for one, block in found]
-        note = f"{name}; up: the share that is right, as often as it is sure on the dashed line; larger dots: more problems"
+        note = f"{name}; height: the share that is right; dashed: as often as it is sure; larger dots: more problems"
         drawing = charts.reliability(bins, stage.paint, f"{stage.name}: calibration")
         yield Figure(f"{stage.name}: does it know when it is right?", drawing, note, (), (head, *table))
 
