@@ -56,9 +56,10 @@ def main_protocol(stages: list[Stage]) -> str | None:
 
 
 def usual_protocols(stages: list[Stage]) -> list[str]:
-    """The main one and the others that are not harder sets."""
-    names = every_protocol(stages)
-    return sorted((name for name in names if name not in HARDER), key=lambda name: name != main_protocol(stages))
+    """The main one and the others, but for harder sets and those with wrong hints."""
+    asked = [name for name in every_protocol(stages) if name not in HARDER]
+    hinted = {name for stage in stages for name, block in stage.protocols.items() if block.get("hints")}
+    return sorted(set(asked) - hinted or asked, key=lambda name: (name != main_protocol(stages), asked.index(name)))
 
 
 def every_protocol(stages: list[Stage]) -> list[str]:

@@ -82,24 +82,32 @@ def calibration(stages: list[Stage]) -> Iterator[Figure]:
 
 
 def sampling(stages: list[Stage]) -> Iterator[Figure]:
-    """pass@k, and majority@k dashed: a drawing a temperature."""
+    """A drawing a temperature: pass@k, and majority@k dashed; without samples, the chance of a right working."""
     name, found = with_key(stages, "sampling")
     for temperature in sorted({one for _, block in found for one in block}, key=float):
         held = [(stage, block[temperature]) for stage, block in found if temperature in block]
+        drawn = [one for one in ("pass_at", "majority_at") if any(block.get(one) for _, block in held)]
+        drawn = drawn or ["exact_pass_at"]
         lines = [
-            Line(points(block[key]), stage.paint, dots=key == "pass_at", dashed=key != "pass_at", band=band(block[key]))
+            Line(
+                points(block[key]),
+                stage.paint,
+                dots=key != "majority_at",
+                dashed=key == "majority_at",
+                band=band(block[key]),
+            )
             for stage, block in held
-            for key in ("pass_at", "majority_at")
+            for key in drawn
             if block.get(key)
         ]
-        if not lines:
-            continue
-        counts = sorted({int(count) for line in lines for count, _ in line.points})
-        _, first = held[0]
-        note = f"{name}, n = {first['n']:,}, {first['num_generations']} answers each; dashed: what most of k say"
-        title, table = f"k answers at temperature {temperature}: is one right?", many_answers(held, counts)
-        drawing = charts.curves(lines, title, shares=True, x="k", powers=counts[-1])
-        yield Figure(title, drawing, note, legend_of([stage for stage, _ in held]), table)
+        if lines:
+            counts = sorted({int(count) for line in lines for count, _ in line.points})
+            sure = drawn == ["exact_pass_at"]
+            title = f"k answers at temperature {temperature}: is one right{', every step' if sure else ''}?"
+            n = max(block.get("exact_n" if sure else "n") or 0 for _, block in held)
+            note = f"{name}, n = {n:,}" + ("" if sure else "; dashed: what most of k say")
+            drawing = charts.curves(lines, title, shares=True, x="k", powers=counts[-1])
+            yield Figure(title, drawing, note, legend_of([stage for stage, _ in held]), many_answers(held, counts))
 
 
 def points(block: Row) -> list[tuple[float, float]]:

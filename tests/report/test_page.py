@@ -11,7 +11,7 @@ import left
 import pytest
 
 from arith_hf import files, report
-from arith_hf.report import charts, figures, page, stages
+from arith_hf.report import charts, figures, page, stages, trust
 
 VOID = {"meta", "link", "br", "img", "input"}
 SECTIONS = ("pipeline", "accuracy", "difficulty", "faults", "belief", "training", "worked", "resources", "provenance")
@@ -111,6 +111,24 @@ def test_the_command_writes_it_beside_the_stages(made, capsys):
     report.main(["--model", "made", "--checkpoints", str(made.parent), "--format", "html"])
     assert (made / "report.html").read_text().startswith("<!doctype html>")
     assert capsys.readouterr().out == f"wrote {made / 'report.html'}: open it in a browser\n"
+
+
+def test_each_part_of_what_can_be_believed_is_drawn(made):
+    drawn = {one.title: one for one in trust.belief(stages.read(made))}
+    assert list(drawn) == [
+        "grpo: does it know when it is right?",
+        "k answers at temperature 0.8: is one right, every step?",
+        "k answers at temperature 1.0: is one right?",
+        "does it believe its own steps?",
+        "can it be talked out of it?",
+    ]
+    block = files.read_json(made / "sft/evaluate.json")["protocols"]["nontrivial"]["sampling"]["1.0"]["pass_at"]["16"]
+    table = dict((line[0], line[1:]) for line in drawn["k answers at temperature 1.0: is one right?"].table)
+    assert table[""] == ("k = 1", "k = 2", "k = 4", "k = 8", "k = 16")
+    assert table["sft: one right of k"][-1].startswith(f"{block['value']:.1%} (")
+    assert [line[0] for line in drawn["can it be talked out of it?"].table[1:5]] == [
+        f"off by 1, {stage}" for stage in left.STAGES
+    ]
 
 
 # What may be missing
