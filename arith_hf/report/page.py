@@ -100,16 +100,13 @@ def before(found: list[Stage]) -> list[Row]:
     rows = []
     empty = {"paint": "soft", "parent": None, "steps": None, "seconds": None, "cpu": None, "length": 0}
     if corpus := stages.read_corpus(found):
-        counts = {
-            name: listed["rows"] for name, listed in corpus.get("files", {}).items() if name.endswith("train.jsonl")
-        }
-        told = ", ".join(f"{number:,} {name.split('/')[0]}" for name, number in counts.items())
+        listed = [(name.split("/"), one["rows"]) for name, one in corpus.get("files", {}).items()]
+        told = ", ".join(f"{rows:,} {part}" for (part, *rest), rows in listed if rest == ["train.jsonl"])
         rows.append(empty | {"name": "corpus", "does": f"rows to learn from: {told}" if told else DOES["corpus"]})
     tokenizer = stages.read_or_empty(found[0].folder.parent / "tokenizer/metrics.json")
     if size := tokenizer.get("vocab_size"):
-        rows.append(
-            empty | {"name": "tokenizer", "does": f"{DOES['tokenizer']}: {size:,} {tokenizer.get('kind', '')} tokens"}
-        )
+        does = f"{DOES['tokenizer']}: {size:,} tokens ({tokenizer.get('kind', '')})"
+        rows.append(empty | {"name": "tokenizer", "does": does})
     return rows
 
 
