@@ -25,7 +25,7 @@ WORDS = {  # of tasks.base.KINDS
     "surplus": "step too many",
     "stop": "stopped early",
     "verdict": "wrong verdict",
-    "wording": "not in the form",
+    "wording": "unreadable line",
     "none": "no answer",
     "answer": "answer does not follow",
     "cut": "cut off",
