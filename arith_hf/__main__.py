@@ -25,6 +25,7 @@ VERBS = {  # verb -> (module, function, what it does)
     "sft": ("arith_hf.train.sft", "main", "tune on prompt and completion, in full or with LoRA (use_peft)"),
     "grpo": ("arith_hf.train.grpo", "main", "reinforce right answers"),
     "audit-reward": ("arith_hf.audit", "main", "find out whether a reward function can be cheated"),
+    "doctor": ("arith_hf.doctor", "main", "say what is wrong with a run of grpo, and what to try"),
     "evaluate": ("arith_hf.evaluate", "main", "measure a checkpoint on the saved test sets"),
     "solve": ("arith_hf.solve", "main", "answer problems: interactive, one, or a JSONL file"),
     "merge": ("arith_hf.checkpoint", "merge_main", "fold a LoRA adapter into a full checkpoint"),

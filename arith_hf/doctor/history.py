@@ -1,0 +1,256 @@
+"""What a run of GRPO left, as figures: its log, its rollouts, its recipe, how far its weights moved.
+
+May not know what is wrong with any of it. A trend is the last third of a curve against the first.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import groupby
+from math import hypot, isfinite, sqrt
+from pathlib import Path
+from statistics import fmean, variance
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+from safetensors import safe_open
+
+from arith_hf import files
+
+Row = dict[str, Any]
+T = TypeVar("T")
+
+MIN_POINTS = 6  # of a curve: two in each third, so that their scatter can be told
+ERRORS = 2.0  # standard errors that a difference must exceed: chance does it one time in forty
+PAIRED = 0.5  # of the variance of counting is left where the same problems are asked each time: most answers stay
+READ = ("step", "group", "task", "completion", "right", "fault", "finished", "num_tokens", "reward")  # of a rollout
+
+
+@dataclass(frozen=True)
+class Ends:
+    """The mean of a curve over its first and its last third, and the standard error of their difference."""
+
+    first: float
+    last: float
+    error: float
+
+    @property
+    def change(self) -> float:
+        return self.last - self.first
+
+    @property
+    def rose(self) -> bool:
+        return self.change > ERRORS * self.error
+
+    def __str__(self) -> str:
+        return f"from {figure(self.first)} to {figure(self.last)}"
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How right the model was: `what` was right, the ends of its curve, and how far it `fell`.
+
+    That is from its first point, which is the parent's, or from the best third to the last; 0 if by chance.
+    """
+
+    what: str
+    ends: Ends
+    fell: float
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.ends.last + self.fell:.2f} at best and {self.ends.last:.2f} at the end"
+
+
+@dataclass(frozen=True)
+class History:
+    """`log` is transformers' log_history, `rollouts` the recorder's rows of training, in order, or none.
+
+    `moved` is the change of the weights, relative to the parent's; None with `unmoved` saying why it is not known.
+    """
+
+    log: list[Row]
+    rollouts: list[Row] = field(default_factory=list)
+    recipe: Row = field(default_factory=dict)
+    updates: int = 0
+    finished: bool = True
+    moved: float | None = None
+    unmoved: str = ""
+
+    def curve(self, key: str) -> list[float]:
+        """What was logged under a key, in order, without what is not finite."""
+        return [row[key] for row in self.log if row.get(key) is not None and isfinite(row[key])]
+
+    def key(self, name: str, otherwise: object = "its default") -> str:
+        """`name` and its value in the recipe, for a remedy."""
+        return f"{name} (now {self.recipe.get(name, otherwise)})"
+
+    @property
+    def paid_by(self) -> str:
+        """The reward function to audit."""
+        return str(self.recipe.get("reward_funcs", ["arith_hf.rewards.exact_answer"])[0])
+
+    @cached_property
+    def groups(self) -> list[list[Row]]:
+        """The recorded groups, in order."""
+        return [list(some) for _, some in groupby(self.rollouts, key=lambda row: (row["step"], row["group"]))]
+
+    @cached_property
+    def reward(self) -> Ends | None:
+        return scattered(self.curve("reward"))
+
+    @cached_property
+    def accuracies(self) -> list[Accuracy]:
+        """Of held-out answers, greedy, and of the training rollouts, unless these were chosen by how hard they are."""
+        n = self.recipe.get("num_eval_generations", 64)
+        found = [counted("held-out accuracy (eval_exact_match)", self.curve("eval_exact_match"), int(n / PAIRED))]
+        if self.rollouts and not self.recipe.get("sample_by"):
+            steps = [list(some) for _, some in groupby(self.rollouts, key=lambda row: row["step"])]
+            shares = [share(row["right"] for row in some) for some in steps]
+            # counted by groups, as the rollouts of one are right or wrong together
+            found.append(counted("share of right rollouts", shares, max(1, len(self.groups) // len(steps))))
+        return [one for one in found if one]
+
+    @property
+    def gained(self) -> bool:
+        """Whether reward or accuracy rose by more than chance."""
+        return bool(self.reward and self.reward.rose) or any(one.ends.rose for one in self.accuracies)
+
+
+# Sums
+
+
+def thirds(values: Sequence[T]) -> tuple[Sequence[T], Sequence[T], Sequence[T]]:
+    """First, middle and last; each of the outer two holds one at least, the middle what is left."""
+    size = max(1, len(values) // 3)
+    return values[:size], values[size : len(values) - size], values[len(values) - size :]
+
+
+def scattered(values: Sequence[float]) -> Ends | None:
+    """The ends of a curve, their error from its scatter; None where it has too few points."""
+    if len(values) < MIN_POINTS:
+        return None
+    first, _, last = thirds(values)
+    return Ends(fmean(first), fmean(last), sqrt(variance(first) / len(first) + variance(last) / len(last)))
+
+
+def counted(what: str, shares: Sequence[float], n: int) -> Accuracy | None:
+    """The ends of a curve of shares, each of `n`; to the error of its scatter comes that of counting."""
+    if len(shares) < 2:
+        return None
+    parts = thirds(shares)
+    first, middle, last = (fmean(part) if part else 0.0 for part in parts)
+    each, ends = n * len(parts[0]), scattered(shares)
+    error = hypot(counting_error(first, each, last, each), ends.error if ends else 0.0)
+    falls = {max(first, middle) - last: error, shares[0] - last: counting_error(shares[0], n, last, each)}
+    fell = max((fall for fall, chance in falls.items() if fall > ERRORS * chance), default=0.0)
+    return Accuracy(what, Ends(first, last, error), fell)
+
+
+def counting_error(first: float, n: int, last: float, m: int) -> float:
+    """The standard error of the difference of two shares, of n and of m; not 0 where a share is 0 or 1."""
+    return sqrt((first * (1 - first) + 1 / n) / n + (last * (1 - last) + 1 / m) / m)
+
+
+def share(flags: Iterable[Any]) -> float:
+    """How many of them are true; 0 of none."""
+    found = [bool(one) for one in flags]
+    return sum(found) / len(found) if found else 0.0
+
+
+def figure(number: float) -> str:
+    return f"{number:.2f}" if 0.1 <= abs(number) < 1000 else f"{number:.2g}"
+
+
+# Reading
+
+
+def read(folder: Path) -> History:
+    """The history of the run in a folder; FileNotFoundError or ValueError where there is none of GRPO."""
+    state, rollouts = files.read_json(state_of(folder)), read_rollouts(folder / "rollouts")
+    if not rollouts and not any("reward" in row for row in state["log_history"]):
+        raise ValueError(f"{folder} holds no run of GRPO: nothing in its log has a reward")
+    recipe, moved = folder / "recipe.yaml", change(folder)
+    return History(
+        log=state["log_history"],
+        rollouts=rollouts,
+        recipe=(yaml.safe_load(recipe.read_text(encoding="utf-8")) or {}) if recipe.is_file() else {},
+        updates=state["global_step"],
+        finished=(folder / "metrics.json").is_file(),
+        moved=None if isinstance(moved, str) else moved,
+        unmoved=moved if isinstance(moved, str) else "",
+    )
+
+
+def state_of(folder: Path) -> Path:
+    """The trainer's state of a finished run, else of its newest step checkpoint."""
+    found = [folder, *checkpoints(folder)]
+    for one in found:
+        if (path := one / "trainer_state.json").is_file() and path.stat().st_size:
+            return path
+    raise FileNotFoundError(
+        f"no run in {folder}: need its trainer_state.json or a checkpoint-*; name the folder that `arith-hf grpo` "
+        "wrote, such as checkpoints/expression/grpo"
+    )
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The step checkpoints, the newest first."""
+    numbered = [path for path in folder.glob("checkpoint-*") if path.name.rpartition("-")[2].isdecimal()]
+    return sorted(numbered, key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
+
+
+def read_rollouts(folder: Path) -> list[Row]:
+    """The recorded rollouts of training, step by step; ValueError names a broken file."""
+    rows: list[Row] = []
+    for path in sorted(folder.glob("train-*.parquet"), key=lambda path: int(path.stem.rpartition("-")[2])):
+        try:
+            rows += pq.read_table(path, columns=list(READ)).to_pylist()
+        except pa.ArrowException as error:
+            raise ValueError(f"{path}: no file of rollouts ({error}): remove it") from error
+    return rows
+
+
+def change(folder: Path) -> float | str:
+    """How far the newest weights are from the parent's, relative to their size; in words why that is not known."""
+    newest = next((one for one in (*checkpoints(folder), folder) if weight_files(one)), None)
+    path = folder / "provenance.json"
+    said = files.read_json(path) if path.is_file() else {}
+    parent = find(folder, said.get("parent"))
+    if newest is None or parent is None:
+        return "no weights here" if newest is None else "its parent is not here"
+    if said.get("parent_sha256") not in (None, weights_hash(parent)):
+        return f"its parent {parent} was made anew since"
+    before, after = tensors(parent), tensors(newest)
+    common = [name for name in before if name in after and after[name].shape == before[name].shape]
+    if not common:
+        return f"no weight of {newest.name} is one of {parent}"
+    moved = sum(float((after[name].double() - before[name].double()).square().sum()) for name in common)
+    size = sum(float(before[name].double().square().sum()) for name in common)
+    return sqrt(moved / size) if isfinite(moved) else f"the weights of {newest.name} are no finite numbers"
+
+
+def find(folder: Path, parent: str | None) -> Path | None:
+    """The parent, whose path is relative to where the run was started: here, or above its folder."""
+    places = [Path(), *folder.resolve().parents] if parent else []
+    return next((place / str(parent) for place in places if weight_files(place / str(parent))), None)
+
+
+def weight_files(checkpoint: Path) -> list[Path]:
+    return sorted(checkpoint.glob("model*.safetensors"))
+
+
+def weights_hash(checkpoint: Path) -> str:
+    """As `train.stage` writes it into provenance.json."""
+    each = [files.sha256(path) for path in sorted(checkpoint.glob("*.safetensors"))]
+    return hashlib.sha256("".join(each).encode()).hexdigest()
+
+
+def tensors(checkpoint: Path) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for path in weight_files(checkpoint):
+        with safe_open(path, framework="pt") as stream:
+            found |= {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 - it is no dict
+    return found

@@ -1,0 +1,277 @@
+"""The doctor on figures made up to be near its thresholds, and its command; test_doctor_runs.py has real runs."""
+
+import dataclasses
+import json
+import re
+import statistics
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from trl import GRPOConfig
+
+from arith_hf import doctor, files
+from arith_hf.__main__ import main
+from arith_hf.corpus.arguments import CorpusArguments
+from arith_hf.doctor.history import READ, History, counted, scattered, thirds
+from arith_hf.doctor.verdict import Finding, Unseen
+from arith_hf.train.grpo import GrpoArguments
+
+UPDATES, GROUP = 30, 4
+STEP = "<think>3+5=8</think>"
+
+
+def line(step, share):
+    """A log line of update `step`, `share` of the run being over: one that is well, and not quite smooth."""
+    wobble = 0.02 * (-1) ** step
+    return {
+        **{
+            "step": step,
+            "loss": 0.0,
+            "grad_norm": 1.0,
+            "reward": 0.5 + 0.3 * share + wobble,
+            "entropy": 0.5 - 0.2 * share,
+        },
+        **{"completions/clipped_ratio": 0.0, "groups/all_right": 0.2, "groups/all_wrong": 0.1},
+    }
+
+
+def log(accuracy=lambda share: 0.5 + 0.4 * share, updates=UPDATES, **curves):
+    """A log of so many updates; each of `curves` is a function of the share of the run that is over."""
+    rows = []
+    for step in range(1, updates + 1):
+        share = (step - 1) / (updates - 1)
+        rows.append(line(step, share) | {key.replace("__", "/"): curve(share) for key, curve in curves.items()})
+        if step % 3 == 0 and accuracy:
+            rows.append({"step": step, "eval_exact_match": accuracy(share)})
+    return rows
+
+
+def rollouts(
+    right=lambda share, group, index: index % 2 == 0, updates=UPDATES, pay=lambda right, share: float(right), **columns
+):
+    """Recorded rows: 4 groups of 4 an update; each of `columns` is a function of the share of the run that is over."""
+    rows = []
+    for step in range(updates):
+        share = step / (updates - 1)
+        for group, index in ((group, index) for group in range(4) for index in range(GROUP)):
+            good = right(share, group, index)
+            row = {"step": step, "group": group, "task": "addition/columns", "completion": f"{STEP}8", "right": good}
+            row |= {"fault": None, "finished": True, "num_tokens": 12, "reward": pay(good, share)}
+            rows.append(row | {key: column(share) for key, column in columns.items()})
+    return rows
+
+
+def history(**given):
+    return History(**{"log": log(), "rollouts": rollouts(), "updates": UPDATES, "moved": 0.01} | given)
+
+
+def named(one):
+    return {name for name, verdict in doctor.examine(one).items() if isinstance(verdict, Finding)}
+
+
+def unseen(one):
+    return {name: verdict.reason for name, verdict in doctor.examine(one).items() if isinstance(verdict, Unseen)}
+
+
+def test_a_run_that_is_well_has_no_fault():
+    assert named(history()) == named(history(rollouts=[])) == set()
+    assert set(unseen(history())) == {"kl-runaway"}
+
+
+ALL_RIGHT, ALL_WRONG = rollouts(lambda *_: True), rollouts(lambda *_: False)
+CUT = {"finished": lambda _: False, "num_tokens": lambda _: 8}
+FAULTY = {  # name -> (figures that have it, figures beside them that have it not yet)
+    "too-easy": ({"rollouts": ALL_RIGHT}, {"rollouts": rollouts(lambda _, group, index: group < 3 or index % 2 == 0)}),
+    "too-hard": ({"rollouts": ALL_WRONG}, {"rollouts": rollouts(lambda share, *_: share > 0.6)}),
+    "uneven": (
+        {"rollouts": rollouts(lambda _, group, index: group < 2)},
+        {"rollouts": rollouts(lambda _, group, index: group < 2 if group else index % 2 == 0)},
+    ),
+    "truncation": (
+        {"rollouts": rollouts(**CUT, fault=lambda _: "cut", completion=lambda _: "<think>3+")},
+        {"rollouts": rollouts(finished=lambda share: share > 0.6)},
+    ),
+    "no-end-token": (
+        {"rollouts": rollouts(**CUT, completion=lambda _: f"{STEP}8=8=8=8")},
+        {"rollouts": rollouts(**CUT, fault=lambda _: "cut", completion=lambda _: "<think>3+")},
+    ),
+    "blind-reward": (
+        {"rollouts": rollouts(pay=lambda right, _: 1.0 - right)},
+        {"rollouts": rollouts(pay=lambda right, share: right + share)},
+    ),
+    "lying-reward": ({"log": log(lambda share: 0.9 - 0.4 * share)}, {"log": log(lambda share: 0.9 - 0.02 * share)}),
+    "entropy-collapse": (
+        {"log": log(lambda _: 0.5, entropy=lambda share: 0.5 * (1 - share) ** 4)},
+        {"log": log(lambda share: 0.5 + 0.4 * share, entropy=lambda share: 0.5 * (1 - share) ** 4)},
+    ),
+    "learning-rate-too-high": (
+        {"log": log(lambda share: 0.9 - 0.5 * share, reward=lambda share: 0.8 - 0.4 * share)},
+        {"log": log(lambda share: 0.9 - 0.05 * share, reward=lambda share: 0.8)},
+    ),
+    "learning-rate-too-small": (
+        {"log": log(lambda _: 0.5, reward=lambda _: 0.5), "moved": 1e-5},
+        {"log": log(lambda _: 0.5, reward=lambda _: 0.5, grad_norm=lambda _: 0.0), "moved": 0.0},
+    ),
+    "kl-runaway": ({"log": log(kl=lambda share: 5 * share)}, {"log": log(kl=lambda share: 0.5 * share)}),
+    "unfaithful": (
+        {"rollouts": rollouts(fault=lambda share: "digit" if share > 0.5 else None)},
+        {"rollouts": rollouts(fault=lambda share: "digit")},
+    ),
+    "not-finite": ({"log": log(grad_norm=lambda share: float("nan") if share > 0.9 else 1.0)}, {}),
+    "flat": (
+        {"log": log(lambda _: 0.5, reward=lambda _: 0.5)},
+        {"log": log(lambda share: 0.5 + 0.2 * share, reward=lambda _: 0.5)},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAULTY)
+def test_a_fault_is_told_from_what_is_near_it(name):
+    has, has_not = FAULTY[name]
+    assert name in named(history(**has))
+    assert name not in named(history(**has_not))
+
+
+def test_every_fault_is_tried():
+    assert FAULTY.keys() == doctor.FAULTS.keys() | {"flat"}
+
+
+def test_the_keys_that_a_remedy_names_are_keys():
+    known = {field.name for cls in (GRPOConfig, GrpoArguments, CorpusArguments) for field in dataclasses.fields(cls)}
+    known |= {"max_depth", "num_range", "max_digits", "max_length", "eos_token", "pad_token", "reward_funcs"}
+    values = {"eval_exact_match", "arith_hf", "exact_answer", "right_steps"}
+    for has, _ in FAULTY.values():
+        for verdict in doctor.examine(history(**has)).values():
+            if isinstance(verdict, Finding):
+                assert re.search("[0-9]", verdict.evidence)
+                assert set(re.findall(r"\b[a-z]+(?:_[a-z]+)+\b", verdict.remedy)) <= known | values
+
+
+def test_a_remedy_names_the_value_of_the_recipe():
+    found = doctor.examine(history(log=log(kl=lambda _: 3.0), recipe={"beta": 0.01, "learning_rate": 1e-3}))[
+        "kl-runaway"
+    ]
+    assert found.remedy == "a third of learning_rate (now 0.001), or ten times beta (now 0.01)"
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "said"),
+    [
+        ("lying-reward", {"updates": 9}, "9 updates are too few to judge a trend: need 10"),
+        (
+            "lying-reward",
+            {"log": log(updates=4)},
+            "4 log lines are too few to judge a trend: need 6 (logging_steps: 1)",
+        ),
+        ("lying-reward", {"log": log(None), "rollouts": []}, "eval_strategy: steps"),
+        ("too-easy", {"rollouts": rollouts(updates=10)}, "13 groups in a third of the run are too few"),
+        ("too-easy", {"rollouts": [], "log": log(None, 5)}, "record_rollouts: true"),
+        ("blind-reward", {"rollouts": ALL_RIGHT}, "0 groups with right and wrong rollouts are too few: need 20"),
+        ("unfaithful", {"rollouts": ALL_WRONG}, "0 right answers in a third"),
+        ("kl-runaway", {}, "beta above 0 records kl"),
+        (
+            "learning-rate-too-small",
+            {"log": log(lambda _: 0.5, reward=lambda _: 0.5), "moved": None, "unmoved": "its parent is not here"},
+            "how far the weights moved: its parent is not here",
+        ),
+    ],
+)
+def test_it_says_what_it_could_not_look_at(name, given, said):
+    assert said in unseen(history(**given))[name]
+
+
+def test_accuracy_falls_from_the_parent_or_from_its_best():
+    broke, peaked, same = [0.5] + [0.0] * 8, [0.5] * 3 + [0.9] * 3 + [0.5] * 3, [0.5, 0.45, 0.52] * 3
+    assert counted("it", broke, 100).fell == 0.5
+    assert counted("it", peaked, 100).fell == pytest.approx(0.4)
+    assert counted("it", same, 100).fell == 0
+    assert counted("it", [0.5], 100) is None
+    assert counted("it", [0.5, 0.4], 10).fell == 0, "one problem of ten is chance"
+
+
+def test_prompts_chosen_by_difficulty_do_not_tell_how_right_the_model_is():
+    worse = rollouts(lambda share, group, index: index % 2 == 0 and share < 0.5)
+    assert len(history(rollouts=worse).accuracies) == 2
+    assert len(history(rollouts=worse, recipe={"sample_by": "level"}).accuracies) == 1
+
+
+def test_sums():
+    assert thirds([1, 2, 3, 4, 5, 6, 7]) == ([1, 2], [3, 4, 5], [6, 7])
+    assert thirds([1]) == ([1], [], [1])
+    ends = scattered([1, 3, 9, 9, 5, 7])
+    assert (ends.first, ends.last, ends.change) == (2, 6, 4)
+    assert ends.error == pytest.approx((statistics.variance([1, 3]) / 2 + statistics.variance([5, 7]) / 2) ** 0.5)
+    assert ends.rose
+    assert scattered([1] * 5) is None
+
+
+# The command
+
+
+def write(folder, rows=None, **given):
+    """A folder as a run leaves it."""
+    files.write_json(folder / "trainer_state.json", {"log_history": log(), "global_step": UPDATES} | given)
+    files.write_text(folder / "recipe.yaml", "learning_rate: 1.0e-3\n")
+    for row in rows or []:
+        path = folder / f"rollouts/train-{row['step']:05d}.parquet"
+        path.parent.mkdir(exist_ok=True)
+        some = [{key: one[key] for key in READ} for one in rows if one["step"] == row["step"]]
+        pq.write_table(pa.Table.from_pylist(some), path)
+    return folder
+
+
+def test_the_command_on_a_run_that_is_well(tmp_path, capsys):
+    assert main(["doctor", str(write(tmp_path, rollouts()))]) == 0
+    said = capsys.readouterr().out
+    assert "30 updates so far, 480 rollouts of training recorded, reward 0.5" in said.replace("\n  ", " ")
+    assert "healthy, of what could be judged" in said
+    assert "not judged: kl-runaway" in said
+
+
+def test_the_command_on_a_faulty_run(tmp_path, capsys):
+    write(tmp_path, ALL_WRONG)
+    assert main(["doctor", str(tmp_path)]) == 1
+    said = capsys.readouterr().out
+    assert "\ntoo-hard\n  100% of the 40 groups of the first third were all wrong" in said
+    assert max(map(len, said.splitlines())) <= 120
+    assert main(["doctor", str(tmp_path), "--format", "json"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert [one["name"] for one in report["findings"]] == ["too-hard"]
+    assert report["rollouts"] == 480
+    assert set(report["findings"][0]) == {"name", "evidence", "remedy"}
+
+
+def test_too_short_a_run_is_not_judged(tmp_path, capsys):
+    write(tmp_path, log_history=log(updates=3), global_step=3)
+    assert main(["doctor", str(tmp_path)]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "too early to tell: so far no not-finite" in said
+    assert "3 updates are too few to judge a trend" in said
+    assert "healthy" not in said
+
+
+def test_the_newest_step_checkpoint_is_read_where_nothing_else_is(tmp_path):
+    for step in (9, 20, 100):
+        write(tmp_path / f"checkpoint-{step}", global_step=step)
+    (tmp_path / "checkpoint-100/trainer_state.json").write_bytes(b"")  # it was being written
+    assert doctor.diagnose(tmp_path)["updates"] == 20
+
+
+def test_a_mistake_is_one_line_and_status_2(tmp_path, capsys):
+    def complaint(*arguments):
+        assert main(["doctor", *map(str, arguments)]) == 2
+        errors = capsys.readouterr().err.splitlines()
+        assert len(errors) == 1
+        return errors[0]
+
+    assert "no run in" in complaint(tmp_path / "nowhere")
+    write(tmp_path, log_history=[{"step": 1, "loss": 2.0}])
+    assert "holds no run of GRPO" in complaint(tmp_path)
+    write(tmp_path, rollouts(updates=2))
+    (tmp_path / "rollouts/train-00001.parquet").write_bytes(b"PAR1")
+    assert "train-00001.parquet: no file of rollouts" in complaint(tmp_path)
+    (tmp_path / "trainer_state.json").write_text("{")
+    assert "trainer_state.json:1:2: not JSON" in complaint(tmp_path)
+    assert "the following arguments are required: folder" in complaint()
+    assert "invalid choice: 'yaml'" in complaint(tmp_path, "--format", "yaml")
