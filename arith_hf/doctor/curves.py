@@ -73,8 +73,8 @@ def learning_rate_too_small(history: History) -> Verdict:
     return Finding(
         f"{history.updates} updates changed the weights by {history.moved:.1e} of their size, and the reward went "
         f"{history.reward}, which is its scatter",
-        f"ten times {history.key('learning_rate', 1e-6)}, or more updates (max_steps): 1e-4 suits a model of a million "
-        "parameters, TRL's default of 1e-6 one of billions",
+        f"ten times {history.key('learning_rate', 1e-6)}, or more updates (max_steps), until the weights "
+        f"move by {MOVED:.0e} of their size or more",
     )
 
 
