@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from arith_hf import checkpoint, files, notation, rewards, solver
+from arith_hf import tokenizer as tokenizers
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -31,7 +32,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows = [row for row in files.read_jsonl(own.dataset_name / "prompts" / "train.jsonl")]
     right = [notation.of(row["task"]).solution(row["prompt"]) for row in rows]
     lengths = [len(ids) + 1 for ids in tokenizer(right, add_special_tokens=False)["input_ids"]]
-    fitting = [row for row, length in zip(rows, lengths, strict=True) if length <= own.max_completion_length]
+    fitting = [
+        {**row, "right": text}
+        for row, text, length in zip(rows, right, lengths, strict=True)
+        if length <= own.max_completion_length
+    ]
     chosen = random.Random(f"rejection/{own.seed}").sample(fitting, min(own.num_prompts, len(fitting)))
     asked = [row for row in chosen for _ in range(own.num_generations)]
     done = solver.generate(
@@ -42,6 +47,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         temperature=1.0,
         seed=own.seed,
         progress=True,
+        drafts=[row["right"] for row in asked],  # as GRPO's rollouts: the same distribution in less time
+        resume=tokenizers.form_of(tokenizer).resumed,
+        batch_size=256,
     )
     texts = [one.text if one.finished else "" for one in done]
     paid = rewards.exact_answer(texts, [row["answer"] for row in asked], [row["task"] for row in asked])
