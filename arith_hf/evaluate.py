@@ -1,127 +1,29 @@
 """How good a checkpoint is: it answers the saved test sets, and the answers are scored and counted by difficulty.
 
-May not train, nor draw a problem: the test sets are files of the corpus. Two protocols are never to be compared with
-each other; each report says which one it is.
+May not train, nor draw a problem: the test sets are files of the corpus.
 
     accelerate launch --config_file recipes/accelerate/cpu.yaml -m arith_hf evaluate \
         --config recipes/M/evaluate.yaml --checkpoint checkpoints/M/sft
 """
 
 import json
+import math
 import os
-import random
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
-from accelerate.utils import gather_object
 from transformers.utils.logging import disable_progress_bar
 
-from arith_hf import checkpoint, files, recipe, scoring, solver, tasks, tokenizer
+from arith_hf import checkpoint, estimates, files, probes, recipe, scoring, summary, tokenizer
+from arith_hf.answering import Answered, Examiner, answer
+from arith_hf.protocols import PROTOCOLS, EvaluateArguments, chosen, read_problems
 
-LEAST_ROOM = 256  # tokens that any problem may be answered with
-SPARE = 1.25  # a right answer may be longer than ours; a runaway costs this much more than ours
 Row = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Protocol:
-    """A test set and how it is answered; `aside` is answered in the same way and reported by kind only."""
-
-    what: str
-    file: str
-    temperature: float = 0.0
-    aside: str | None = None
-
-
-SETS = {name: what for task in tasks.TASKS.values() for name, (what, _) in task.HARDER.items()}
-HARDER = list(SETS)
-TOGETHER = {"harder": HARDER, "validation-harder": [f"validation-{name}" for name in SETS]}  # names for several
-PROTOCOLS = {
-    "validation": Protocol(
-        "as nontrivial or test, to choose by", "heldout/validation.jsonl", aside="heldout/invalid.jsonl"
-    ),
-    "nontrivial": Protocol("no repeats, some operator, greedy", "test/nontrivial.jsonl", aside="test/invalid.jsonl"),
-    "seed": Protocol("the seed document's sampler, repeats and bare numbers too, T 0.8", "test/seed.jsonl", 0.8),
-    "test": Protocol("no repeats, greedy", "test/test.jsonl"),
-    **{
-        name: Protocol(f"{what}, greedy", f"whole/{name}.jsonl")
-        for task in tasks.TASKS.values()
-        for name, what in task.WHOLE.items()
-    },
-    **{name: Protocol(f"{what}, greedy", f"harder/{name}.jsonl") for name, what in SETS.items()},
-    **{
-        f"validation-{name}": Protocol(f"{what}, greedy, to choose by", f"heldout/{name}.jsonl")
-        for name, what in SETS.items()
-    },
-}
-NAMES = [*PROTOCOLS, *TOGETHER]
-
-
-@dataclass
-class EvaluateArguments:
-    """Keys of `evaluate.yaml`."""
-
-    checkpoint: str = field(default="", metadata={"help": "Folder of a checkpoint, adapter or merged model."})
-    dataset_name: str = field(default="", metadata={"help": "The corpus folder, data/<model>, with the test sets."})
-    protocol: list[str] = field(
-        default_factory=list,
-        metadata={
-            "help": f"Any of {', '.join(NAMES)} (default: test where the corpus has it, else nontrivial and seed)."
-        },
-    )
-    num_samples: list[int] | None = field(
-        default=None,
-        metadata={
-            "help": "Problems of each test set, the same at every run: one number, or one for each of `protocol`."
-        },
-    )
-    batch_size: int = field(default=64, metadata={"help": "Problems answered at once, on each process."})
-    max_new_tokens: int | None = field(
-        default=None,
-        metadata={"help": "Cap on a completion (default: 1.25 times the problem's right one, 256 at least)."},
-    )
-    drafts: bool = field(
-        default=True,
-        metadata={
-            "help": "Greedy decoding begins from the right working where the model agrees: same result, quicker."
-        },
-    )
-    stop_at_fault: list[str] = field(
-        default_factory=list,
-        metadata={"help": "Protocols whose completions are cut off, so wrong, where they part from the right working."},
-    )
-    output_dir: str | None = field(
-        default=None, metadata={"help": "Where to write (default: the checkpoint's folder)."}
-    )
-    seed: int = field(default=0, metadata={"help": "Seed of the sampling protocols."})
-
-    def __post_init__(self) -> None:
-        for name in ("checkpoint", "dataset_name"):
-            if not getattr(self, name):
-                raise ValueError(f"need --{name}, a folder")
-        data = Path(self.dataset_name)
-        usual = ["test"] if (data / PROTOCOLS["test"].file).is_file() else ["nontrivial", "seed"]
-        self.protocol = self.protocol or usual
-        for key in ("protocol", "stop_at_fault"):
-            names = getattr(self, key)
-            if not set(names) <= set(NAMES):
-                raise ValueError(f"need {key} among {', '.join(NAMES)}, got {', '.join(names) or 'none'}")
-        if self.stop_at_fault and not self.drafts:
-            raise ValueError("need drafts: true for stop_at_fault, which looks where a completion parts from its draft")
-        if self.num_samples is not None and len(self.num_samples) not in (1, len(self.protocol)):
-            raise ValueError(
-                f"need one num_samples, or one for each protocol, got {len(self.num_samples)} "
-                f"for {len(self.protocol)}: add --num_samples"
-            )
-        for name in ("num_samples", "batch_size", "max_new_tokens"):
-            value = getattr(self, name)
-            if value is not None and (lowest := min(value) if isinstance(value, list) else value) < 1:
-                raise ValueError(f"need {name} >= 1, got {lowest}")
 
 
 def main(argv: list[str]) -> None:
@@ -136,20 +38,21 @@ def main(argv: list[str]) -> None:
     model, model_tokenizer = checkpoint.load(own.checkpoint)
     check_corpus(data, Path(own.checkpoint), model_tokenizer)
     model = model.to(accelerator.device)
-    answered = {name: answer(name, rows, model, model_tokenizer, own, accelerator) for name, rows in problems.items()}
+    resume = scoring.form_of(next(iter(problems.values()))[0]).resumed
+    examiner = Examiner(model, model_tokenizer, accelerator, resume, own)
+    answered = {name: answer(name, rows, examiner) for name, rows in problems.items()}
     if not accelerator.is_main_process:
         return
     samples, blocks = {}, {}
-    for name, (done, circumstances) in answered.items():
+    for name, found in answered.items():
         protocol = PROTOCOLS[name]
-        known = None if protocol.temperature else facts
-        judged = [scoring.judge(row, one, known) for row, one in zip(problems[name], done, strict=True)]
-        samples[name] = [{"protocol": name, **row} for row in judged]
+        samples[name] = judge(problems[name], found, None if protocol.temperature else facts)
         blocks[name] = {
             "protocol": protocol.what,
             "files": {one: files.sha256(data / one) for one in sorted({row["file"] for row in problems[name]})},
-            **scoring.score(judged, protocol.file, cut=circumstances["stop_at_fault"]),
-            **circumstances,
+            **scoring.score(samples[name], protocol.file, cut=found.circumstances["stop_at_fault"]),
+            **probed(samples[name], found),
+            **found.circumstances,
         }
     report = {
         "checkpoint": own.checkpoint,
@@ -163,7 +66,8 @@ def main(argv: list[str]) -> None:
         "command": f"arith-hf evaluate {' '.join(argv)}",
         "seconds": round(time.monotonic() - started, 1),
     }
-    write(Path(own.output_dir or own.checkpoint), report, [row for rows in samples.values() for row in rows])
+    lines = ({"protocol": name, **row} for name, rows in samples.items() for row in rows)
+    write(Path(own.output_dir or own.checkpoint), report, lines)
 
 
 def start() -> Accelerator:
@@ -180,18 +84,6 @@ def start() -> Accelerator:
 # Reading
 
 
-def chosen(protocols: list[str], num_samples: list[int] | None, data: Path) -> dict[str, int | None]:
-    """How many problems of which protocols; a group stands for those of its names that the corpus has a set for."""
-    counts: list[int | None] = list(num_samples) if num_samples else [None]
-    counts *= len(protocols)  # one for all; zip takes no more of them than there are protocols
-    wanted: dict[str, int | None] = {}
-    for name, count in zip(protocols, counts, strict=False):
-        group = TOGETHER.get(name, [name])
-        drawn = [one for one in group if (data / PROTOCOLS[one].file).is_file()]
-        wanted |= dict.fromkeys(drawn or group, count)
-    return wanted
-
-
 def read_facts(data: Path) -> set[str] | None:
     """The single facts of the corpus's training rows; None for a corpus that lists none."""
     listed = files.read_json(data / "manifest.json").get("facts")
@@ -202,35 +94,6 @@ def read_facts(data: Path) -> set[str] | None:
     return set(path.read_text(encoding="utf-8").splitlines())
 
 
-def read_problems(data: Path, protocol: Protocol, num_samples: int | None) -> list[Row]:
-    """The rows of a protocol's files, each marked with its file; ValueError where there are none to answer."""
-    if not (data / "manifest.json").is_file():
-        raise FileNotFoundError(f"no finished corpus at {data}: run make corpus MODEL={data.name}")
-    rows, drawn = [], files.read_json(data / "manifest.json").get("files", {})
-    for name in filter(None, (protocol.file, protocol.aside)):
-        path = data / name
-        if name == protocol.aside and name not in drawn and not path.is_file():
-            continue  # a task without malformed problems
-        if not path.is_file():
-            raise FileNotFoundError(f"no test set at {path}: run make corpus MODEL={data.name}")
-        found = [{"file": name, **row} for row in files.read_jsonl(path)]
-        if not found and name == protocol.file:
-            raise ValueError(f"{path} is empty: give its corpus.yaml test problems to draw")
-        files.require_listed(data, name)
-        for row in found:
-            if not isinstance(row.get("problem"), str) or not isinstance(row.get("answer"), str):
-                raise ValueError(f"{path}: need `problem` and `answer` as strings in each row, got {row}")
-        rows += choose(found, num_samples)
-    return rows
-
-
-def choose(rows: list[Row], num_samples: int | None) -> list[Row]:
-    """`num_samples` of the rows, spread over the file and the same at every run; all of them if None."""
-    if num_samples is None or num_samples >= len(rows):
-        return rows
-    return [rows[index] for index in sorted(random.Random("evaluate").sample(range(len(rows)), num_samples))]
-
-
 def check_corpus(data: Path, path: Path, model_tokenizer: Any) -> None:
     """ValueError where the checkpoint's tokenizer is not the one that signed the corpus (models not ours sign none)."""
     signature = files.read_json(data / "manifest.json").get("tokenizer_fingerprint")
@@ -239,50 +102,35 @@ def check_corpus(data: Path, path: Path, model_tokenizer: Any) -> None:
         tokenizer.require(model_tokenizer, signature, str(data), repair)
 
 
-# Answering
+# Judging
 
 
-def answer(
-    name: str, rows: list[Row], model: Any, model_tokenizer: Any, own: EvaluateArguments, accelerator: Accelerator
-) -> tuple[list[solver.Completion], Row]:
-    """What the model wrote to each row, and the facts of the run; each process answers its share."""
-    started, protocol = time.monotonic(), PROTOCOLS[name]
-    forms = [scoring.form_of(row) for row in rows]
-    prompts = [form.prompt(row["problem"]) for form, row in zip(forms, rows, strict=True)]
-    workings = [form.completion(scoring.work(row)) for form, row in zip(forms, rows, strict=True)]
-    needed = [len(ids) + 1 for ids in model_tokenizer(workings, add_special_tokens=False)["input_ids"]]
-    caps = [own.max_new_tokens or max(LEAST_ROOM, round(need * SPARE) + 1) for need in needed]
-    drafted = own.drafts and protocol.temperature == 0
-    stopped = {one for names in own.stop_at_fault for one in TOGETHER.get(names, [names])}
-    cut = drafted and name in stopped
-    if accelerator.is_main_process:
-        print(f"{name}: {len(rows)} problems, {protocol.what}; at most {max(caps)} new tokens", file=sys.stderr)
-    with accelerator.split_between_processes(list(zip(prompts, caps, workings, strict=True))) as mine:
-        done = solver.generate(
-            model,
-            model_tokenizer,
-            [prompt for prompt, _, _ in mine],
-            batch_size=own.batch_size,
-            max_new_tokens=[cap for _, cap, _ in mine],
-            temperature=protocol.temperature,
-            seed=solver.to_seed("evaluate", name, own.seed, accelerator.process_index),
-            progress=accelerator.is_main_process,
-            drafts=[working for _, _, working in mine] if drafted else None,
-            go_on=not cut,
-        )
-    limit = solver.hard_limit(model.config)
-    room = caps
-    if limit is not None:
-        tokens = model_tokenizer(prompts)["input_ids"]
-        room = [min(cap, limit - len(ids)) for cap, ids in zip(caps, tokens, strict=True)]
-    return gather_object(done), {
-        "temperature": protocol.temperature,
-        "drafts": drafted,
-        "stop_at_fault": cut,
-        "max_new_tokens": max(caps),
-        "longest_right_completion": max(needed),
-        "without_room": sum(need > most for need, most in zip(needed, room, strict=True)),
-        "seconds": round(time.monotonic() - started, 1),
+def judge(rows: list[Row], found: Answered, facts: set[str] | None) -> list[Row]:
+    """The rows of samples.jsonl: the first completion of each row judged, and what else is known of the row.
+
+    `chance`: the probability of its right working, in the tokens of its draft, and `sampled`: how many samples gave
+    which answer; both by temperature. `without_hint`: what is answered without the hint.
+    """
+    samples = []
+    for row, (question, (first, *others)) in zip(rows, found.asked, strict=True):
+        sample = scoring.judge(row, first, facts)
+        if first.logprobs:
+            chances = {heat: math.exp(one) if question.fits else 0.0 for heat, one in first.logprobs.items()}
+            sample["chance"] = {str(heat): round(chance, 6) for heat, chance in chances.items()}
+        votes: dict[str, Counter[str]] = {}
+        for heat, one in zip(question.temperatures[1:], others, strict=True):
+            votes.setdefault(str(heat), Counter())[estimates.SILENT if one.answer is None else str(one.answer)] += 1
+        samples.append(sample | ({"sampled": votes} if votes else {}))
+    for sample, plain in zip(samples if found.unhinted else [], found.unhinted, strict=True):
+        sample["without_hint"] = None if plain is None else str(plain)
+    return samples
+
+
+def probed(samples: list[Row], found: Answered) -> Row:
+    """What the questions beside the plain ones came to."""
+    return {
+        **({"faithfulness": probes.faithfulness(found.planted)} if found.planted else {}),
+        **({"hints": probes.hints(samples)} if found.unhinted else {}),
     }
 
 
@@ -295,7 +143,7 @@ def write(folder: Path, report: Row, samples: Iterable[Row]) -> None:
         print(f"replacing {folder / 'evaluate.json'}", file=sys.stderr)
         (folder / "evaluate.json").unlink()
     files.write_jsonl(folder / "samples.jsonl", samples)
-    text = scoring.summarize(report)
+    text = summary.summarize(report)
     files.write_text(folder / "evaluate.txt", text)
     files.write_json(folder / "evaluate.json", report)
     print(text)

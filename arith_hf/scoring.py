@@ -4,6 +4,7 @@ May not know the model, nor which test set a row comes from. The counting is the
 the task.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
@@ -14,13 +15,14 @@ from typing import Any
 
 import evaluate
 
-from arith_hf import notation, tasks
+from arith_hf import estimates, notation, tasks
 from arith_hf.solver import Completion
 from arith_hf.tasks.base import KINDS, Fault, Working
 
 OUTCOMES = ("right", "unfaithful", "wrong", "unparseable", "truncated")
 """Right for right reasons; the right answer, and a fault on the way; another answer; none to be read; cut off."""
 FIRST = 10  # steps of which first faults are counted one by one: most workings have no more
+SIZES = {"1-9": 9, "10-20": 20, "21-99": 99, "100+": None}  # of the largest number in a problem, and the last of each
 METRIC = Path(__file__).with_name("metric") / "exact_answer.py"
 Row = dict[str, Any]
 
@@ -67,6 +69,7 @@ def judge(row: Row, done: Completion, facts: set[str] | None = None) -> Row:
         **({} if steps is None else {"steps_done": sum(map(eq, steps, due.steps))}),
         **({} if reading.steps is None else {"valid": task.valid_steps(problem, reading.steps)}),
         **({} if done.agreed is None else {"agreed": round(done.agreed, 4)}),
+        **({} if done.confidence is None else {"confidence": round(done.confidence, 6)}),
         **({} if facts is None else {"unseen": len(set(form.facts(form.completion(due))) - facts)}),
     }
 
@@ -80,6 +83,16 @@ def outcome(right: bool, fault: Fault | None, finished: bool, readable: bool) ->
     return "wrong" if not right else "right" if fault is None else "unfaithful"
 
 
+def size(row: Row) -> str:
+    """Which of SIZES the largest number is that a problem writes, whatever its sign; of none, the first.
+
+    >>> size({"expression": "5 - (-21 + 3)"})
+    '21-99'
+    """
+    largest = max(map(int, re.findall("[0-9]+", expression(row))), default=0)
+    return next(name for name, last in SIZES.items() if last is None or largest <= last)
+
+
 # Counting
 
 
@@ -91,6 +104,7 @@ def score(samples: list[Row], headline: str, cut: bool = False) -> Row:
     `step_validity`: share of the steps it wrote that follow from what it wrote before them.
 
     Of completions that were `cut` off at their fault nobody knows whether they would have said ERROR.
+    `calibration` and `sampling` (see `estimates`) are there where confidences are known, and samples or chances.
     """
     metric = evaluate.load(str(METRIC))
     rows = [row for row in samples if row["file"] == headline]
@@ -125,7 +139,25 @@ def score(samples: list[Row], headline: str, cut: bool = False) -> Row:
         "step_accuracy": share(sum(row["steps_done"] for row in stepped), sum(row["steps"] for row in stepped)),
         "step_validity": share(sum(valid), len(valid)),
     }
-    return measure(rows) | accuracies | verdicts(rows) | groups
+    groups["by_level_and_size"] = group(rows, lambda row: row.get("level"), sizes)
+    return measure(rows) | accuracies | verdicts(rows) | groups | beliefs(rows)
+
+
+def sizes(rows: list[Row]) -> Row:
+    """The share of right answers by the size of the largest number."""
+    found = {name: [row["right"] for row in rows if size(row) == name] for name in SIZES}
+    return {name: {"n": len(some), "exact_match": share(sum(some), len(some))} for name, some in found.items() if some}
+
+
+def beliefs(rows: list[Row]) -> Row:
+    """What is known of the probabilities of completions, and of samples."""
+    sure = [row for row in rows if "confidence" in row]
+    found = {"sampling": estimates.sampling(rows)} if any("chance" in row or "sampled" in row for row in rows) else {}
+    if sure:
+        found["calibration"] = estimates.calibration(
+            [one["confidence"] for one in sure], [one["right"] for one in sure]
+        )
+    return found
 
 
 def verdicts(rows: list[Row]) -> Row:
@@ -157,58 +189,3 @@ def group(rows: Iterable[Row], key: Callable[[Row], Any], measure: Callable[[lis
     for row in rows:
         found.setdefault(key(row), []).append(row)
     return {str(value): measure(found[value]) for value in sorted(found.keys() - {None})}
-
-
-# Writing
-
-
-def summarize(report: Row) -> str:
-    """evaluate.txt: what a person reads."""
-    lines = [f"{report['checkpoint']}, {report['parameters']} parameters", ""]
-    for name, block in report["protocols"].items():
-        lines += [f"{name}: {block['protocol']}", table_row("all", block)]
-        for key in sorted(key for key in block if key.startswith("by_")):
-            lines += [table_row(f"{key[3:]} {value}", part) for value, part in block.get(key, {}).items()]
-        parts = {
-            "tokens under teacher forcing": "token_accuracy",
-            "steps": "step_accuracy",
-            "steps, given the line before": "step_validity",
-        }
-        told = [f"{what} {block[key]:.3%}" for what, key in parts.items() if block.get(key) is not None]
-        if told:
-            lines.append(f"  right one by one: {', '.join(told)}")
-        lines += [counts("outcomes", block["outcomes"]), counts("first faults", block["faults"]["by_kind"])]
-        lines.append(counts("first faults by step", block["faults"]["by_step"]))
-        if block["called_error"] is not None:
-            lines.append(f"  valid problems answered ERROR: {block['called_error']:.2%}")
-        if block["stop_at_fault"]:
-            lines.append("  cut off at the first fault: exact is every step; parsed and tokens are of what was left")
-        if name == "seed":
-            lines.append(
-                f"  the seed document calls 60-80 % good and 80 % or more excellent: {band(block['exact_match'])}"
-            )
-        if block["without_room"]:
-            lines.append(
-                f"  warning: {block['without_room']} right answers do not fit in {block['max_new_tokens']} new tokens"
-                " or the model's positions: raise max_new_tokens, or train with more positions"
-            )
-        lines.append("")
-    return "\n".join(lines)
-
-
-def table_row(label: str, block: Row) -> str:
-    low, high = block["exact_match_interval"]
-    return (
-        f"  {label:<14} exact {block['exact_match']:7.2%} [{low:.2%}, {high:.2%}]"
-        f"  every step {block['steps_match']:7.2%}  parsed {block['parse_rate']:7.2%}"
-        f"  {block['mean_tokens']:6.1f} tokens  n {block['n']}"
-    )
-
-
-def counts(label: str, found: dict[str, int]) -> str:
-    return f"  {label}: {', '.join(f'{name} {number}' for name, number in found.items() if number) or 'none'}"
-
-
-def band(share: float) -> str:
-    """The seed document's word for a score of its own protocol."""
-    return "excellent" if share >= 0.8 else "good" if share >= 0.6 else "below good"

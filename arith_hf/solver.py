@@ -6,8 +6,9 @@ From Python: `Solver.from_pretrained(DIR).solve("5 + (10 - 3)")`. The verb is in
 """
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,11 @@ from tqdm.auto import tqdm
 
 from arith_hf import checkpoint, notation, tasks
 from arith_hf import tokenizer as tokenizers
-from arith_hf.decoding import batches, complete, end_tokens, hard_limit, ready, seeded
+from arith_hf.decoding import end_tokens, hard_limit, ready, seeded
 from arith_hf.drafts import Guess, weigh
+from arith_hf.jobs import Job, decode, encode, follow, guess, resumed, write
 from arith_hf.tasks.base import Answer
 
-CACHED = {"cpu": 16_384, "cuda": 1 << 20}  # tokens of a batch with its caps; a cache is copied at every token, which
-# costs a CPU more than a small batch: workings of depth 5 take 1.3 times as long with 65 536, 2.2 times with 262 144
-GOOD = (
-    16  # a draft of which one token in so many was taken over is followed by another: a forward pass over a row costs
-)
-# what that many tokens written one by one do, or more where few rows are left
 LONGEST = 4000  # characters of one expression; beyond it a working would take millions of tokens
 
 
@@ -43,6 +39,9 @@ class Completion:
     Of a draft: `agreed` is the share of its tokens, each behind those before it, that greedy decoding would have
     written (token accuracy under teacher forcing); `logprobs` are its log probabilities, end token included, at the
     temperatures that were asked for (of what fits under the cap).
+
+    `confidence`, where it was asked for (`with_confidence`), is the probability of all that was written, at
+    temperature 1.
     """
 
     text: str
@@ -52,6 +51,7 @@ class Completion:
     agreed: float | None = field(default=None, compare=False)
     token_ids: tuple[int, ...] = field(default=(), compare=False, repr=False)
     logprobs: dict[float, float] = field(default_factory=dict, compare=False, repr=False)
+    confidence: float | None = field(default=None, compare=False)
 
 
 def generate(
@@ -113,34 +113,26 @@ def generate(
             write(model, tokenizer, [job for job in left if job.temperature == one], ends, batch_size, bar)
     if bar is not progress:
         bar.close()
-    return [read(tokenizer, job, ends) for job in jobs]
+    return read(tokenizer, jobs, ends)
 
 
-@dataclass(slots=True)
-class Job:
-    """A completion under way: at most `cap` token ids behind those of `row`, the prompt.
-
-    `guess` may follow next; `tried` guesses were weighed, of the last one so many tokens were `taken` over.
-    """
-
-    prompt: str
-    row: tuple[int, ...]
-    cap: int
-    temperature: float
-    written: tuple[int, ...] = ()
-    guess: tuple[int, ...] = ()
-    tried: int = 0
-    taken: int = 0
-    agreed: float | None = None
-    logprobs: dict[float, float] = field(default_factory=dict)
-
-    def unfinished(self, ends: Sequence[int]) -> bool:
-        return len(self.written) < self.cap and not set(self.written) & set(ends)
-
-    @property
-    def promising(self) -> bool:
-        """Whether the last guess was worth its forward pass, so that another may be."""
-        return GOOD * self.taken >= len(self.row) + len(self.written)
+def with_confidence(
+    model: Any, tokenizer: Any, prompts: Sequence[str], completions: Sequence[Completion]
+) -> list[Completion]:
+    """The completions with their confidence: that of a draft which greedy decoding agreed with to its end, else from a
+    forward pass over what was written."""
+    written = [done.token_ids[: done.num_tokens] for done in completions]
+    known = [done.logprobs.get(1.0) if done.agreed == 1 else None for done in completions]
+    asked = [index for index, one in enumerate(known) if one is None]
+    rows = encode(tokenizer, [prompts[index] for index in asked])
+    with ready(model):
+        verdicts = weigh(model, [Guess(row, written[one]) for row, one in zip(rows, asked, strict=True)], [1.0])
+    for index, verdict in zip(asked, verdicts, strict=True):
+        known[index] = verdict.logprobs.get(1.0)
+    return [
+        replace(done, confidence=None if one is None else math.exp(one))
+        for done, one in zip(completions, known, strict=True)
+    ]
 
 
 def spread(values: Any, count: int) -> list[Any]:
@@ -148,66 +140,17 @@ def spread(values: Any, count: int) -> list[Any]:
     return [values] * count if isinstance(values, int | float) else list(values)
 
 
-def encode(tokenizer: Any, texts: Sequence[str], **how: Any) -> list[tuple[int, ...]]:
-    """The token ids of each text; equal texts are encoded once."""
-    distinct = list(dict.fromkeys(texts))
-    ids = dict(zip(distinct, map(tuple, tokenizer(distinct, **how)["input_ids"]), strict=True)) if distinct else {}
-    return [ids[text] for text in texts]
-
-
-def guess(tokenizer: Any, jobs: Sequence[Job], texts: Sequence[str], ends: Sequence[int]) -> None:
-    """Give each job its text as a guess, up to the first end token, which stands at the end else, or to the cap."""
-    for job, encoded in zip(jobs, encode(tokenizer, texts, add_special_tokens=False), strict=True):
-        ids = (*encoded, ends[0])
-        stop = next(place for place, token in enumerate(ids, start=1) if token in ends)
-        job.guess = ids[: max(0, min(stop, job.cap - len(job.written)))]
-
-
-def follow(model: Any, jobs: Sequence[Job], weigh_at: Sequence[float], go_on: bool, show: bool) -> None:
-    """Write what each job takes over of its guess and, to `go_on`, the token that it writes instead of the next."""
-    guesses = [Guess(job.row + job.written, job.guess, job.temperature) for job in jobs]
-    for job, verdict in zip(jobs, weigh(model, guesses, weigh_at, show=show), strict=True):
-        if not job.tried:
-            job.agreed = None if job.temperature else verdict.agreed
-            job.logprobs = verdict.logprobs
-        job.tried, job.taken = job.tried + 1, verdict.taken
-        job.written += job.guess[: verdict.taken]
-        if go_on and verdict.token is not None:
-            job.written += (verdict.token,)
-
-
-def resumed(tokenizer: Any, jobs: Sequence[Job], resume: Callable[[str], str]) -> list[str]:
-    """How each job may go on from what it wrote; equal ones are asked for once."""
-    begun = [job.prompt + decode(tokenizer, job.written) for job in jobs]
-    whole = {text: resume(text) for text in set(begun)}
-    return [whole[text].removeprefix(text) for text in begun]
-
-
-def write(model: Any, tokenizer: Any, jobs: Sequence[Job], ends: list[int], batch_size: int, bar: tqdm) -> None:
-    """Write the jobs to their ends, token by token; all of them at one temperature."""
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else ends[0]
-    rows = [[*job.row, *job.written] for job in jobs]
-    caps = [job.cap - len(job.written) for job in jobs]
-    tokens, same_length = CACHED.get(model.device.type, CACHED["cuda"]), hard_limit(model.config) is not None
-    for chosen in batches(rows, caps, batch_size, tokens, same_length=same_length):
-        some = [rows[place] for place in chosen], [caps[place] for place in chosen]
-        for place, ids in zip(chosen, complete(model, *some, ends, pad, jobs[0].temperature), strict=True):
-            jobs[place].written += tuple(ids)
-        bar.update(len(chosen))
-
-
-def read(tokenizer: Any, job: Job, ends: Sequence[int]) -> Completion:
-    """The completion that a job wrote, up to and without the first end token; what follows it is padding."""
-    ids = job.written
-    stop = next((place for place, token in enumerate(ids) if token in ends), None)
-    text = decode(tokenizer, ids[:stop])
-    answer = None if stop is None else tokenizers.form_of(tokenizer).read_answer(text)
-    count = len(ids) if stop is None else stop + 1
-    return Completion(text, count, stop is not None, answer, job.agreed, ids, job.logprobs)
-
-
-def decode(tokenizer: Any, ids: Sequence[int]) -> str:
-    return str(tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+def read(tokenizer: Any, jobs: Sequence[Job], ends: Sequence[int]) -> list[Completion]:
+    """The completions that jobs wrote, up to and without the first end token; what follows it is padding."""
+    form = tokenizers.form_of(tokenizer)
+    known: dict[tuple[int, ...], Completion] = {}
+    for ids in (job.written for job in jobs):
+        if ids not in known:
+            stop = next((place for place, token in enumerate(ids) if token in ends), None)
+            text = decode(tokenizer, ids[:stop])
+            count, answer = (len(ids), None) if stop is None else (stop + 1, form.read_answer(text))
+            known[ids] = Completion(text, count, stop is not None, answer, token_ids=ids)
+    return [replace(known[job.written], agreed=job.agreed, logprobs=job.logprobs) for job in jobs]
 
 
 def to_seed(*parts: object) -> int:

@@ -20,7 +20,7 @@ import torch
 from accelerate import Accelerator
 from transformers import Trainer, TrainerCallback
 
-from arith_hf import evaluate, scoring
+from arith_hf import answering, protocols, scoring
 from arith_hf.train import pretrain, stage
 from benchmarks.material import ALONE, said
 from benchmarks.measure import context, flops_per_token
@@ -123,12 +123,12 @@ class Exam:
     """
 
     def __init__(self, data: str | Path, num_samples: int | None = None) -> None:
-        valid = replace(evaluate.PROTOCOLS["validation"], aside=None)
-        rows = evaluate.read_problems(Path(data), valid, num_samples)
-        first = evaluate.choose(rows, FIRST)
+        valid = replace(protocols.PROTOCOLS["validation"], aside=None)
+        rows = protocols.read_problems(Path(data), valid, num_samples)
+        first = protocols.choose(rows, FIRST)
         self.halves = [first, [row for row in rows if row not in first]]
         self.n = len(rows)
-        self.own = evaluate.EvaluateArguments(checkpoint="-", dataset_name=str(data), protocol=["validation"])
+        self.own = protocols.EvaluateArguments(checkpoint="-", dataset_name=str(data), protocol=["validation"])
 
     def __call__(self, trainer: Trainer, ended: bool) -> dict[str, Any]:
         judged = self.sit(trainer, self.halves[0])
@@ -145,5 +145,7 @@ class Exam:
         model: Any = trainer.accelerator.unwrap_model(trainer.model)
         tokenizer: Any = trainer.processing_class
         with redirect_stderr(StringIO()):  # its progress bar
-            done, _ = evaluate.answer("validation", rows, model, tokenizer, self.own, Accelerator())
-        return [scoring.judge(row, one) for row, one in zip(rows, done, strict=True)]
+            resume = scoring.form_of(rows[0]).resumed
+            examiner = answering.Examiner(model, tokenizer, Accelerator(), resume, self.own)
+            asked = answering.answer("validation", rows, examiner).asked
+        return [scoring.judge(row, done) for row, (_, (done,)) in zip(rows, asked, strict=True)]

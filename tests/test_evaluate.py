@@ -13,7 +13,7 @@ import pytest
 import yaml
 from conftest import PROBLEMS, stage
 
-from arith_hf import checkpoint, evaluate, files, scoring, solver, tasks, tokenizer
+from arith_hf import checkpoint, files, protocols, scoring, solver, tasks, tokenizer
 from arith_hf.__main__ import main
 from arith_hf.metric.exact_answer import wilson
 from arith_hf.notation import expression as notation
@@ -124,7 +124,7 @@ def test_the_files_and_the_last_line(run: Callable[..., int], tmp_path: Path, ca
     assert report["protocols"]["seed"]["temperature"] == 0.8
     assert report["protocols"]["seed"]["n"] == 10, "the seed's own protocol keeps repeats"
     assert report["protocols"]["nontrivial"]["temperature"] == 0.0
-    assert [block["drafts"] for block in report["protocols"].values()] == [True, False, True]
+    assert [block["drafts"] for block in report["protocols"].values()] == [True, True, True]
     assert list(report["protocols"]) == ["nontrivial", "seed", "chains"], "harder: the sets that the corpus has"
     assert (nontrivial["steps_match"], nontrivial["steps_match_interval"]) == (round(5 / 7, 4), wilson(5, 7))
     assert nontrivial["by_unseen"]["none"]["exact_match"] == 1.0, "the problems by heart"
@@ -171,11 +171,16 @@ def test_drafts_change_the_time_and_nothing_else(run: Callable[..., int], tmp_pa
         blocks.append(files.read_json(tmp_path / "out" / "evaluate.json")["protocols"])
     told = [row.pop("agreed") for row in samples[0]]  # only a draft can be agreed with
     assert all(0 <= share <= 1 for share in told)
+    for one, other in zip(*samples, strict=True):
+        assert one.pop("chance")["1.0"] <= 1
+        assert one.pop("confidence") == pytest.approx(other.pop("confidence"), abs=1e-4)
     assert samples[0] == samples[1]
     for name in blocks[0]:
         assert (blocks[0][name].pop("drafts"), blocks[1][name].pop("drafts")) == (True, False)
         assert 0 <= blocks[0][name].pop("token_accuracy") <= 1
         assert blocks[1][name].pop("token_accuracy") is None
+        assert blocks[0][name].pop("sampling")["1.0"]["exact_n"] == blocks[1][name]["n"]
+        assert [blocks[way][name].pop("calibration")["n"] for way in (0, 1)] == [blocks[1][name]["n"]] * 2
         assert blocks[0][name] | {"seconds": 0} == blocks[1][name] | {"seconds": 0}
 
 
@@ -203,13 +208,6 @@ def test_a_corpus_that_lists_no_facts_leaves_the_group_out(run: Callable[..., in
     assert "unseen" not in next(files.read_jsonl(tmp_path / "out" / "samples.jsonl"))
 
 
-def test_every_harder_set_is_a_protocol() -> None:
-    every = [name for task in tasks.TASKS.values() for name in task.HARDER]
-    assert len(every) == len(set(every)), "two tasks would share a protocol"
-    assert list(evaluate.chosen(["seed", "harder", "seed"], None, Path("nowhere"))) == ["seed", *every]
-    assert all(evaluate.PROTOCOLS[name].file == f"harder/{name}.jsonl" for name in every)
-
-
 def test_the_sets_to_choose_by_are_asked_as_the_harder_ones(
     run: Callable[..., int], data: Path, tmp_path: Path
 ) -> None:
@@ -226,7 +224,7 @@ def test_the_sets_to_choose_by_are_asked_as_the_harder_ones(
 
 def test_the_cap_holds_every_right_answer(pupil: Path, data: Path) -> None:
     _, known = checkpoint.load(pupil)
-    rows = evaluate.read_problems(data, evaluate.PROTOCOLS["nontrivial"], None)
+    rows = protocols.read_problems(data, protocols.PROTOCOLS["nontrivial"], None)
     workings = [notation.completion(scoring.work(one)) for one in rows]
     needed = [len(ids) + 1 for ids in known(workings, add_special_tokens=False)["input_ids"]]
     done = solver.generate(
@@ -260,20 +258,10 @@ def test_positions_that_are_too_few_are_counted(pupil: Path, data: Path, tmp_pat
     arguments = ("--checkpoint", str(tmp_path / "short"), "--dataset_name", str(data), "--protocol", "nontrivial")
     assert main(["evaluate", *arguments]) == 0
     block = files.read_json(tmp_path / "short" / "evaluate.json")["protocols"]["nontrivial"]
-    rows = evaluate.read_problems(data, evaluate.PROTOCOLS["nontrivial"], None)
+    rows = protocols.read_problems(data, protocols.PROTOCOLS["nontrivial"], None)
     right = [notation.ask(one["expression"]) + notation.completion(TASK.work(one["expression"])) for one in rows]
     longer = sum(len(ids) + 1 > 40 for ids in known(right)["input_ids"])
     assert block["without_room"] == longer > 0
-
-
-def test_a_subset_is_spread_and_always_the_same(data: Path) -> None:
-    rows = [{"index": index} for index in range(1000)]
-    chosen = evaluate.choose(rows, 100)
-    assert chosen == evaluate.choose(rows, 100)
-    indices = [one["index"] for one in chosen]
-    assert indices == sorted(set(indices))
-    assert indices[-1] > 900
-    assert evaluate.choose(rows, None) == evaluate.choose(rows, 5000) == rows
 
 
 def test_an_adapter_is_measured_as_its_merged_model(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from arith_hf import scoring, solver, tasks
+from arith_hf import scoring, solver, summary, tasks
 from arith_hf.metric.exact_answer import wilson
 from arith_hf.notation import expression as notation
 from arith_hf.notation import of
@@ -73,7 +73,11 @@ def test_groups_are_counted_and_rows_aside_only_by_kind() -> None:
     block = scoring.score(samples, "test.jsonl")
     assert (block["n"], block["exact_match"], block["steps_match"], block["called_error"]) == (3, *[0.3333] * 3)
     assert block["steps_match_interval"] == wilson(1, 3)
-    sizes = {name: {key: part["n"] for key, part in block[name].items()} for name in block if name.startswith("by_")}
+    sizes = {
+        name: {key: part["n"] for key, part in block[name].items()}
+        for name in block
+        if name[:3] == "by_" and name != "by_level_and_size"
+    }
     assert sizes == {
         "by_level": {"1": 1, "2": 2},
         "by_steps": {"2": 2, "10": 1},
@@ -122,8 +126,8 @@ def test_outcomes_and_first_faults_are_counted() -> None:
         "by_step": {"1": 2, "3": 2, "11+": 1},
     }
     assert block["step_validity"] == round(19 / 21, 5)
-    assert scoring.counts("first faults", block["faults"]["by_step"]) == "  first faults: 1 2, 3 2, 11+ 1"
-    assert scoring.counts("first faults", {}) == "  first faults: none"
+    assert summary.counts("first faults", block["faults"]["by_step"]) == "  first faults: 1 2, 3 2, 11+ 1"
+    assert summary.counts("first faults", {}) == "  first faults: none"
 
 
 # Token by token, step by step

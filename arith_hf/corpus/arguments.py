@@ -34,7 +34,7 @@ class CorpusArguments:
     num_proc: int = key(2, "worker processes; the rows do not depend on it")
 
     def __post_init__(self) -> None:
-        known = tasks.get(self.task).HARDER
+        known = [*tasks.get(self.task).HARDER, *tasks.get(self.task).HINTED]
         self.harder = list(known) if self.harder is None else [name for name in self.harder if name != "none"]
         if unknown := set(self.harder) - set(known):
             raise ValueError(f"need harder among {', '.join(known)}, got {', '.join(sorted(unknown))}")

@@ -5,14 +5,21 @@ problem is in a set only if its split says so, but for those of `whole`, which h
 """
 
 import random
+import re
 from collections.abc import Callable, Iterable, Iterator
+from itertools import cycle
 from types import ModuleType
 
 from arith_hf import tasks
 from arith_hf.corpus.arguments import CorpusArguments
 from arith_hf.corpus.draw import Row, describe, mapped, split_of
+from arith_hf.tasks.base import OFF
 
 COPIES = 100  # draws per distinct problem asked for, before a set is taken to be impossible
+HINTS = {
+    **{f"off{off}": off for off in OFF},
+    "random": 0,
+}  # kinds of hint, one row each in turn, and how wrong they are
 COLUMNS = ("problem", "expression", "answer", "task", "level", "steps", "kind")
 
 
@@ -21,6 +28,10 @@ def files(room: ModuleType, recipe: CorpusArguments) -> Iterator[tuple[str, Iter
     for name, knobs, count in room.sets(recipe):
         if count:
             yield f"{name}.jsonl", iter(drawn(name, room.pose, knobs, count, recipe))
+    for name, knobs in tasks.get(recipe.task).HINTED.items():
+        for place in ("harder", "heldout") if recipe.num_harder and name in (recipe.harder or ()) else ():
+            rows = drawn(f"{place}/{name}", room.pose, knobs, recipe.num_harder, recipe)
+            yield f"{place}/{name}.jsonl", map(hint, rows, cycle(HINTS))
     for name, problems in room.whole(recipe).items():
         yield f"whole/{name}.jsonl", listed(problems, recipe)
 
@@ -32,6 +43,19 @@ def listed(problems: Iterable[str], recipe: CorpusArguments) -> Iterator[Row]:
         split = split_of(task.normalise(expression))
         row = describe(expression, split, recipe)
         yield {column: row[column] for column in (*COLUMNS, *task.TRAITS)} | {"kind": split}
+
+
+def hint(row: Row, kind: str) -> Row:
+    """The row with a wrong result in the column `hint`: off by so much, or any that its numbers might come to.
+
+    The column `kind` says which.
+    """
+    chance, right = random.Random(f"hint/{kind}/{row['problem']}"), int(row["answer"])
+    reach = sum(map(int, re.findall("[0-9]+", row["expression"]))) + 1
+    off, wrong = HINTS[kind], right
+    while wrong == right:
+        wrong = right + chance.choice((-1, 1)) * off if off else chance.randint(-reach, reach)
+    return row | {"hint": str(wrong), "kind": kind}
 
 
 def drawn(name: str, pose: Callable, knobs: Row, count: int, recipe: CorpusArguments) -> list[Row]:

@@ -16,7 +16,7 @@ from arith_hf.tasks.grammar import MAX_DIGITS, UnknownCharacter
 from arith_hf.tasks.operands import canonical, pose
 
 __all__ = [  # what every task has
-    "HARDER", "MALFORMED", "TRAITS", "WHOLE", "UnknownCharacter",
+    "HARDER", "HINTED", "MALFORMED", "TRAITS", "WHOLE", "UnknownCharacter",
     "judge", "kind", "level", "normalise", "plant", "pose", "tidy", "valid_steps", "work", "work_on",
 ]  # fmt: skip
 
@@ -37,6 +37,7 @@ HARDER: dict[str, tuple[str, dict[str, object]]] = {  # sets of their own: what,
     "operands": ("three to five operands", {"min_operands": 3, "max_operands": 5}),
 }
 
+HINTED: dict[str, dict[str, object]] = {}  # a sum has no word for a result but the answer itself
 MALFORMED = False  # no problem's answer is ERROR
 WHOLE = {"pairs": "all sums of two numbers below 100, those trained on too"}  # sets of all problems of a small domain
 

@@ -16,7 +16,7 @@ from arith_hf.tasks.grammar import UnknownCharacter, bracketed, calculate, parse
 from arith_hf.tasks.shapes import SAMPLERS, fact, shape, surroundings
 
 __all__ = [  # what every task has
-    "HARDER", "MALFORMED", "SAMPLERS", "TRAITS", "WHOLE", "UnknownCharacter",
+    "HARDER", "HINTED", "MALFORMED", "SAMPLERS", "TRAITS", "WHOLE", "UnknownCharacter",
     "fact", "fill", "judge", "kind", "level", "normalise", "plant", "pose", "shape", "surroundings", "tidy",
     "valid_steps", "work", "work_on",
 ]  # fmt: skip
@@ -35,6 +35,7 @@ HARDER: dict[str, tuple[str, dict[str, object]]] = {  # sets of their own: what,
     "groups": ("sums of 1 to 4 terms, some in parentheses", {"form": "groups"}),
     "operators": ("9 to 11 operators, split evenly at every node", {"form": "operators"}),
 }
+HINTED: dict[str, dict[str, object]] = {"hints": {"sampler": "seed", "min_depth": 1}}  # with a wrong result beside each
 MAX_OPERATORS = 4096  # the working of so many fills ~60 MB; of ten times as many, 6 GB
 
 OPERATION = re.compile(r"\((-?[0-9]+) ([+-]) (-?[0-9]+)\)")

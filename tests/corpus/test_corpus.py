@@ -19,6 +19,7 @@ from arith_hf.tasks import expression as task
 
 HARDER = [f"harder/{name}" for name in task.HARDER]
 HELDOUT = ["heldout/validation", "heldout/invalid", *(f"heldout/{name}" for name in task.HARDER)]
+HINTS = ["harder/hints", "heldout/hints"]
 SMALL = {
     "num_pretrain": 300,
     "num_sft": 400,
@@ -61,10 +62,10 @@ def written(folder: Path) -> dict[str, bytes]:
 
 def forms(folder: Path, split: str) -> set[str]:
     """Normal forms of all problems in the files of a split."""
-    names = ["test/seed", "test/nontrivial", "test/invalid", *HARDER]
+    names = ["test/seed", "test/nontrivial", "test/invalid", *HARDER, "harder/hints"]
     if split != "test":
         names = [f"{part}/{split}" for part in ("pretrain", "sft", "prompts")]
-        names += HELDOUT if split == "validation" else []
+        names += [*HELDOUT, "heldout/hints"] if split == "validation" else []
     texts = [row.get("text") or row.get("problem") or row["prompt"] for name in names for row in rows(folder, name)]
     return {task.normalise(notation.posed(text)) for text in texts}
 
@@ -93,11 +94,12 @@ def test_every_file_has_its_rows_and_columns(small):
         "test/invalid": 60,
         "test/nontrivial": 60,
         "test/seed": 60,
-        **dict.fromkeys(HARDER, 20),
+        **dict.fromkeys([*HARDER, *HINTS], 20),
     }
     for name, size in sizes.items():
         assert len(rows(small, name)) == size
-        assert all(set(row) == columns.get(name.split("/")[0], tested) for row in rows(small, name))
+        hint = {"hint"} if name in HINTS else set()
+        assert all(set(row) == columns.get(name.split("/")[0], tested | hint) for row in rows(small, name))
 
 
 def test_every_row_is_what_it_says(small):
@@ -277,6 +279,30 @@ def test_harder_sets_are_what_their_names_say(small, folder):
     assert sum(signs) / len(signs) == pytest.approx(0.55, abs=0.15)
     assert {row["steps"] for row in sets["operators"]} == {9, 10, 11}
     assert len({row["level"] for row in sets["operators"]}) > 2
+
+
+@pytest.mark.parametrize("name", HINTS)
+def test_hints_are_wrong_and_of_each_kind_in_turn(small, name):
+    asked = rows(small, name)
+    assert [row["kind"] for row in asked] == ["off1", "off2", "off5", "off10", "random"] * 4
+    for row in asked:
+        working = task.work(row["expression"])
+        assert (row["answer"], row["problem"]) == (str(working.answer), notation.problem(row["expression"]))
+        off = abs(int(row["hint"]) - working.answer)
+        reach = sum(map(int, re.findall(r"\d+", row["expression"]))) + 1
+        assert off == int(row["kind"].removeprefix("off")) if row["kind"] != "random" else off > 0
+        assert abs(int(row["hint"])) <= reach or row["kind"] != "random"
+    signs = {int(row["hint"]) > int(row["answer"]) for row in asked}
+    assert signs == {True, False}
+
+
+def test_sets_with_hints_change_no_other_file(small, tmp_path):
+    corpus.build(CorpusArguments(output_dir=str(tmp_path / "without"), harder=list(task.HARDER), **SMALL))
+    with_hints, without = written(small), written(tmp_path / "without")
+    assert set(with_hints) - set(without) == {f"{name}.jsonl" for name in HINTS}
+    for told in ("manifest.json", "README.md"):  # which list the files
+        assert with_hints.pop(told) != without.pop(told)
+    assert {name: with_hints[name] for name in without} == without
 
 
 def test_harder_sets_are_chosen_by_name(tmp_path):

@@ -14,5 +14,6 @@ whole traces cannot.""",
 `test/seed` is the plain sampler, duplicates and bare numbers kept; `test/nontrivial` has at least one operator and no
 duplicates; `test/invalid` is malformed; each set of `harder` is deeper, longer or has other numbers than
 most that is trained on; `chains`, `negatives` and `groups` are forms that people type, of which training has some too
-(a chain such as `1 + 2 - 3 + 4` counts as deep as it is long).""",
+(a chain such as `1 + 2 - 3 + 4` counts as deep as it is long). `hints` has a wrong result beside each problem (`hint`),
+off by 1, 2, 5 or 10, or drawn from all that its numbers might come to (`kind`).""",
 }

@@ -246,5 +246,6 @@ def sets(recipe: ExpressionArguments) -> list[tuple[str, Row, int]]:
             (f"{place}/{name}", harder[name][1], recipe.num_harder)
             for place in ("harder", "heldout")
             for name in recipe.harder or ()
+            if name in harder
         ),
     ]

@@ -52,4 +52,4 @@ def test_keys_that_follow_from_others():
     keys = CorpusArguments(max_depth=3, num_range=[1, 9], prompts_min_depth=4)
     assert (keys.min_depth, CorpusArguments(sampler="seed").min_depth) == (1, 0)
     assert (keys.prompts_min_depth, keys.prompts_max_depth, keys.prompts_num_range) == (4, 4, [1, 9])
-    assert keys.harder == list(tasks.get("expression").HARDER)
+    assert keys.harder == [*tasks.get("expression").HARDER, "hints"]
