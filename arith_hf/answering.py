@@ -66,7 +66,7 @@ class Examiner:
     ) -> list[Completions]:
         """The completions of each question, one for each of its temperatures; each process writes those of its share.
 
-        Greedy ones have their confidence, but for those that may be cut off for want of `go_on`.
+        With `weigh_at` the greedy ones have their confidence, but for those that may be cut off for want of `go_on`.
         """
         with self.accelerator.split_between_processes(list(questions)) as mine:
             asked = [(one, temperature) for one in mine for temperature in one.temperatures]
@@ -82,7 +82,7 @@ class Examiner:
                 progress=self.accelerator.is_main_process,
                 **self.shown([one.draft for one, _ in asked], weigh_at, go_on),
             )
-            if go_on:
+            if weigh_at and go_on:
                 greedy = [index for index, temperature in enumerate(heats) if temperature == 0]
                 some = [prompts[index] for index in greedy], [done[index] for index in greedy]
                 for index, sure in zip(greedy, solver.with_confidence(self.model, self.tokenizer, *some), strict=True):
@@ -154,7 +154,7 @@ def samples(rows: list[Row], headline: str, own: EvaluateArguments, wanted: bool
 
 def go_on(rows: list[Row], examiner: Examiner, name: str) -> list[tuple[probes.Planted, Answer | None]]:
     """The answers of workings with a planted result, of as many rows as are asked for and have a step to be spoilt."""
-    planted = choose(probes.plant(rows), examiner.own.num_planted)
+    planted = probes.plant(rows, examiner.own.num_planted)
     questions = examiner.pose(
         [one.prompt + one.begun for one in planted], [one.rest for one in planted], [(0.0,)] * len(planted)
     )

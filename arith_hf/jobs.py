@@ -15,16 +15,17 @@ from arith_hf.drafts import Guess, weigh
 CACHED = {"cpu": 16_384, "cuda": 1 << 20}  # tokens of a batch with its caps; a cache is copied at every token, which
 # costs a CPU more than a small batch: workings of depth 5 take 1.3 times as long with 65 536, 2.2 times with 262 144
 GOOD = (
-    16  # a draft of which one token in so many was taken over is followed by another: a forward pass over a row costs
+    16  # a guess was good of which one token in so many of its row was taken over: a forward pass over a row costs what
 )
-# what that many tokens written one by one do, or more where few rows are left
+# that many tokens written one by one do, or more where few rows are left
+MISSES = 8  # guesses in a row that were not good, after which no other is made; from 3 to 12 it costs about the same
 
 
 @dataclass(slots=True)
 class Job:
     """A completion under way: at most `cap` token ids behind those of `row`, the prompt.
 
-    `guess` may follow next; `tried` guesses were weighed, of the last one so many tokens were `taken` over.
+    `guess` may follow next; `tried` guesses were weighed, the last `misses` of them no good.
     """
 
     prompt: str
@@ -34,7 +35,7 @@ class Job:
     written: tuple[int, ...] = ()
     guess: tuple[int, ...] = ()
     tried: int = 0
-    taken: int = 0
+    misses: int = 0
     agreed: float | None = None
     logprobs: dict[float, float] = field(default_factory=dict)
 
@@ -43,8 +44,8 @@ class Job:
 
     @property
     def promising(self) -> bool:
-        """Whether the last guess was worth its forward pass, so that another may be."""
-        return GOOD * self.taken >= len(self.row) + len(self.written)
+        """Whether another guess may be worth a forward pass: some token was right, and not all of late were bad."""
+        return self.misses < MISSES and len(self.written) >= self.tried + 2
 
 
 def encode(tokenizer: Any, texts: Sequence[str], **how: Any) -> list[tuple[int, ...]]:
@@ -69,7 +70,8 @@ def follow(model: Any, jobs: Sequence[Job], weigh_at: Sequence[float], go_on: bo
         if not job.tried:
             job.agreed = None if job.temperature else verdict.agreed
             job.logprobs = verdict.logprobs
-        job.tried, job.taken = job.tried + 1, verdict.taken
+        job.tried += 1
+        job.misses = 0 if GOOD * verdict.taken >= len(job.row) + len(job.written) else job.misses + 1
         job.written += job.guess[: verdict.taken]
         if go_on and verdict.token is not None:
             job.written += (verdict.token,)

@@ -6,6 +6,7 @@ May not know a model: it makes the questions and counts the answers.
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from arith_hf import scoring, tasks
@@ -34,14 +35,14 @@ class Planted:
         return "followed" if said == self.answer else "kept" if said == self.right else "other"
 
 
-def plant(rows: Iterable[Row]) -> list[Planted]:
-    """One of each problem that has a step to be spoilt, in a form that writes steps; the same at every run.
+def plant(rows: Sequence[Row], count: int) -> list[Planted]:
+    """One of each of `count` problems with a step to be spoilt, in a form that writes steps; the same at every run.
 
     The step is drawn evenly from all but the last, its result is off by 1, 2, 5 or 10 (`tasks.base.OFF`), and what
     remains behind it is rewritten with that result, so that the working is right but for it.
     """
-    found = (plant_one(row) for row in rows)
-    return [one for one in found if one is not None]
+    found = (plant_one(row) for row in random.Random("plant").sample(rows, len(rows)))
+    return list(islice((one for one in found if one is not None), count))
 
 
 def plant_one(row: Row) -> Planted | None:

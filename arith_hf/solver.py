@@ -143,14 +143,12 @@ def spread(values: Any, count: int) -> list[Any]:
 def read(tokenizer: Any, jobs: Sequence[Job], ends: Sequence[int]) -> list[Completion]:
     """The completions that jobs wrote, up to and without the first end token; what follows it is padding."""
     form = tokenizers.form_of(tokenizer)
-    known: dict[tuple[int, ...], Completion] = {}
-    for ids in (job.written for job in jobs):
-        if ids not in known:
-            stop = next((place for place, token in enumerate(ids) if token in ends), None)
-            text = decode(tokenizer, ids[:stop])
-            count, answer = (len(ids), None) if stop is None else (stop + 1, form.read_answer(text))
-            known[ids] = Completion(text, count, stop is not None, answer, token_ids=ids)
-    return [replace(known[job.written], agreed=job.agreed, logprobs=job.logprobs) for job in jobs]
+    known: dict[tuple[int, ...], tuple[str, int, bool, Answer | None]] = {}
+    for ids in {job.written for job in jobs}:
+        stop = next((place for place, token in enumerate(ids) if token in ends), None)
+        text = decode(tokenizer, ids[:stop])
+        known[ids] = (text, len(ids), False, None) if stop is None else (text, stop + 1, True, form.read_answer(text))
+    return [Completion(*known[job.written], job.agreed, job.written, job.logprobs) for job in jobs]
 
 
 def to_seed(*parts: object) -> int:

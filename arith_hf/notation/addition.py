@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from arith_hf.notation.base import END_THINK, THINK
+from arith_hf.notation.base import END_THINK, THINK, spliced
 from arith_hf.tasks import addition as task
 from arith_hf.tasks.addition import Column
 from arith_hf.tasks.base import ERROR, Reading, Working
@@ -184,7 +184,7 @@ class Addition:
             due = self.completion(task.work_on(self.posed(head + equals), totals))
         except ValueError:  # no sum, or a wrong total that leaves no room for the rest
             return text
-        return text + due[len(written) :]
+        return head + equals + spliced(written, due)
 
     def hinted(self, problem: str, answer: int) -> None:
         """None: a sum has no word for a result but the answer itself."""

@@ -6,7 +6,7 @@ May not know how a problem is solved, nor any framework. What generic code asks 
 import re
 from itertools import count, takewhile
 
-from arith_hf.notation.base import END_THINK, THINK
+from arith_hf.notation.base import END_THINK, THINK, spliced
 from arith_hf.tasks import expression as task
 from arith_hf.tasks.base import ERROR, Answer, Reading, Step, Working
 
@@ -155,32 +155,39 @@ def begun(working: Working, count: int) -> str:
 def resumed(text: str) -> str:
     """A prompt and any beginning of its completion, with its continuation from there, right or wrong as it is.
 
-    A line that has only begun is completed with as much of the line due as is longer; a guess, where they differ.
+    A line that has only begun is completed as the line due ends; a guess, where they differ.
 
     >>> resumed("Evaluate: 5 + (10 - 3)\\n<think>\\nStep 1: 10 - 3 = 8").partition(THINK)[2].split("\\n")[2:4]
     ['Expression now: 5 + 8', 'Step 2: 5 + 8 = 13']
     """
     head, mark, thought = text.partition(THINK)
-    line = posed(head)
-    working = task.work(line)
-    if not mark:  # not even begun, or in the middle of the tag
-        return text + completion(working)[len(text.rpartition("\n")[2]) :]
-    if working.answer == ERROR or thought.startswith(FAILED):
-        return text + completion(Working((), ERROR))[len(mark + thought) :]
-    written = thought.split("\n")[1:]
-    found: list[str] = []
+    first, *lines = thought.split("\n")
+    if first or not lines:  # not a step yet; what stands behind the tag is an error's
+        begun = mark + thought if mark else text.rpartition("\n")[2]
+        due = completion(Working((), ERROR) if first else task.work(posed(head)))
+        return text.removesuffix(begun) + spliced(begun, due)
+    done = (len(lines) - 1) // 2 * 2  # lines of whole steps
+    line = lines[done - 1].removeprefix(NOW) if done else posed(head)
+    before, behind = head + mark + "\n".join(["", *lines[:done], ""]), lines[done:]
+    now = None if behind[0].startswith(END_THINK) else task.due(line)
+    if now is None:
+        return before + spliced("\n".join(behind), END_THINK + remainder(line, 0).rpartition(END_THINK)[2])
+    step, *copied = [*behind[:-1], spliced(behind[-1], step_line(done // 2 + 1, now))] if len(behind) == 1 else behind
+    line = NOW + task.rewritten(line, step.rpartition(" = ")[2])
+    line = spliced(copied[0], line) if copied else line
+    return f"{before}{step}\n{line}{remainder(line.removeprefix(NOW), done // 2 + 2)}"
 
-    def write(due: str) -> str:
-        stands = written.pop(0) if written else ""
-        found.append(stands if written else stands + due[len(stands) :])
-        return found[-1]
 
-    while (now := next(task.next_steps(line), None)) and not "".join(written[:1]).startswith(END_THINK):
-        result = write(step_line(len(found) // 2 + 1, now)).rpartition(" = ")[2]
-        line = write(NOW + task.rewritten(line, result)).removeprefix(NOW)
-    write(END_THINK)
-    write(RESULT + line)
-    return "\n".join([head + mark + thought.partition("\n")[0], *found, *written])
+def remainder(line: str, first: int) -> str:
+    """The steps from a line on, counted from `first`, and the ending; in a malformed line of what stands together."""
+    if task.bracketed_line(line):
+        working = task.work(line)
+        return step_lines(working.steps, first) + ending(working.answer)
+    steps = []
+    while now := task.due(line):
+        line = task.rewritten(line, now.result)
+        steps.append(Step(now.left, now.operator, now.right, now.result, line))
+    return step_lines(tuple(steps), first) + ending(line)
 
 
 def hinted(problem: str, answer: int) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from arith_hf.tasks.base import ERROR, OFF, Answer, Fault, Reading, Step, Working, fault_at_end
 from arith_hf.tasks.grammar import UnknownCharacter, bracketed, calculate, parse, tidy, without_root
@@ -38,7 +39,9 @@ HARDER: dict[str, tuple[str, dict[str, object]]] = {  # sets of their own: what,
 HINTED: dict[str, dict[str, object]] = {"hints": {"sampler": "seed", "min_depth": 1}}  # with a wrong result beside each
 MAX_OPERATORS = 4096  # the working of so many fills ~60 MB; of ten times as many, 6 GB
 
-OPERATION = re.compile(r"\((-?[0-9]+) ([+-]) (-?[0-9]+)\)")
+PAIR = "(-?[0-9]+) ([+-]) (-?[0-9]+)"
+OPERATION = re.compile(rf"\({PAIR}\)")
+TOGETHER = re.compile(rf"\({PAIR}\)|{PAIR}")
 
 # Reading
 
@@ -176,21 +179,34 @@ def next_steps(line: str) -> Iterator[Step]:
     (['3 - (3 + 4)', '(1 + 2) - 7'], [])
     """
     text = bracketed_line(line)
-    for match in OPERATION.finditer(text):
-        left, operator, right = int(match[1]), match[2], int(match[3])
-        result = calculate(left, operator, right)
-        remains = without_root(f"{text[: match.start()]}{result}{text[match.end() :]}")
-        yield Step(left, operator, right, result, remains)
+    for step in steps_in(text, OPERATION):
+        yield replace(step, expression=without_root(step.expression))
+
+
+def steps_in(text: str, operation: re.Pattern[str]) -> Iterator[Step]:
+    """Every operation of two numbers, done where it stands, be the text an expression or not."""
+    for match in operation.finditer(text):
+        left, operator, right = (one for one in match.groups() if one is not None)
+        result = calculate(int(left), operator, int(right))
+        yield Step(int(left), operator, int(right), result, f"{text[: match.start()]}{result}{text[match.end() :]}")
+
+
+def due(line: str) -> Step | None:
+    """The operation due in a line, and what remains; in a malformed one, the first two numbers that stand together."""
+    whole = bracketed_line(line)
+    return next(next_steps(line) if whole else steps_in(line, TOGETHER), None)
 
 
 def rewritten(line: str, result: object) -> str:
-    """What remains of a line whose operation due has this result, whatever it is; empty where none is due.
+    """What remains of a line whose operation due has this result, whatever it is.
 
-    >>> rewritten("(1 + 2) - (3 + 4)", 5)
-    '5 - (3 + 4)'
+    >>> rewritten("(1 + 2) - (3 + 4)", 5), rewritten("(1 - (2 + 3) - (4 + 5)", 6)
+    ('5 - (3 + 4)', '(1 - 6 - (4 + 5)')
     """
-    text = bracketed_line(line)
-    return without_root(OPERATION.sub(str(result), text, count=1)) if "(" in text else ""
+    whole = bracketed_line(line)
+    if not whole:
+        return TOGETHER.sub(str(result), line, count=1)
+    return without_root(OPERATION.sub(str(result), whole, count=1))
 
 
 def bracketed_line(line: str) -> str:

@@ -160,7 +160,9 @@ def test_whatever_is_written_stays_when_it_is_resumed(kind, seed, data):
         ("\nStep 1: 10 - 3 = 7\nExpression now: 6", " + 7\nStep 2: 6 + 7 = 13"),  # miscopied, and worked on from
         ("\nStep 1: 10 - 3 = 8\nExpression now: 5 + 7", "\nStep 2: 5 + 7 = 12"),
         ("\nStep 1: 10 - 3 = 8\nExpr", "ession now: 5 + 8\nStep 2: 5 + 8 = 13"),
-        ("\n</think>", "\nFinal Result: 5 + (10 - 3)"),
+        ("\n</think>", "\nFinal Result: 12"),
+        ("\nStep 1: 10 - 3 = 7\nExpression now: (5 + 7\nSt", "ep 2: 5 + 7 = 12\nExpression now: (12\n</think>"),
+        ("\nStep 10: ", "10 - 3 = 7\nExpression now: 5 + 7\nStep 2: 5 + 7 = 12"),
         ("Evaluation ERROR", "</think>\nFinal Result: ERROR"),
     ],
 )

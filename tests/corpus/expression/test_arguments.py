@@ -30,7 +30,7 @@ from arith_hf.corpus.expression import Arguments as CorpusArguments
         ({"min_depth": 3, "max_depth": 2}, "need 0 <= min_depth <= max_depth <= 12, got 3 and 2"),
         ({"max_depth": 13}, "need 0 <= min_depth <= max_depth <= 12, got 1 and 13"),
         ({"prompts_min_depth": 5, "prompts_max_depth": 4}, "prompts_min_depth <= prompts_max_depth"),
-        ({"harder": ["depth5", "depth7"]}, "need harder among depth5, .*, operators, got depth7"),
+        ({"harder": ["depth5", "depth7"]}, "need harder among depth5, .*, operators, hints, got depth7"),
         ({"num_range": [20, 1]}, "need num_range to be two integers, the least first, got \\[20, 1\\]"),
         ({"num_range": [20]}, "need num_range to be two integers"),
         ({"num_range": []}, "need num_range to be two integers"),
