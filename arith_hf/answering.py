@@ -5,7 +5,7 @@ May not know what a right answer is, only how one may be begun: a question bring
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -49,16 +49,19 @@ class Examiner:
     resume: Callable[[str], str]
     own: EvaluateArguments
 
-    def pose(self, prompts: Sequence[str], drafts: Sequence[str], temperatures: Iterable[tuple[float, ...]]) -> list:
+    def pose(
+        self, prompts: Sequence[str], drafts: Sequence[str], temperatures: Sequence[tuple[float, ...]]
+    ) -> list[Question]:
         """The questions, with room for each draft and more."""
-        asked, right = (self.tokenizer(list(texts))["input_ids"] if texts else [] for texts in (prompts, drafts))
-        limit, begin = hard_limit(self.model.config), len(self.tokenizer("")["input_ids"])
+        limit = hard_limit(self.model.config)
+        asked = [len(ids) for ids in self.tokenizer(list(prompts))["input_ids"]] if prompts and limit else None
+        needed = self.tokenizer(list(drafts), add_special_tokens=False)["input_ids"] if drafts else []
         found = []
-        for prompt, draft, heats, before, behind in zip(prompts, drafts, temperatures, asked, right, strict=True):
-            need = len(behind) - begin + 1
+        for index, (prompt, draft, heats) in enumerate(zip(prompts, drafts, temperatures, strict=True)):
+            need = len(needed[index]) + 1
             room = self.own.max_new_tokens or max(LEAST_ROOM, round(need * SPARE) + 1)
-            fits = need <= (room if limit is None else min(room, limit - len(before)))
-            found.append(Question(prompt, draft, room, need, fits, heats))
+            most = min(room, limit - asked[index]) if limit and asked else room
+            found.append(Question(prompt, draft, room, need, need <= most, heats))
         return found
 
     def ask(
@@ -148,8 +151,8 @@ def answer(name: str, rows: list[Row], examiner: Examiner) -> Answered:
 def samples(rows: list[Row], headline: str, own: EvaluateArguments, wanted: bool) -> list[tuple[float, ...]]:
     """The temperatures of the samples of each row; none for rows aside, nor for those that are not chosen."""
     heats = tuple(heat for heat in own.sampling_temperatures for _ in range(own.num_generations if wanted else 0))
-    chosen = choose([index for index, row in enumerate(rows) if row["file"] == headline], own.num_sampled)
-    return [heats if index in set(chosen) else () for index in range(len(rows))]
+    chosen = set(choose([index for index, row in enumerate(rows) if row["file"] == headline], own.num_sampled))
+    return [heats if index in chosen else () for index in range(len(rows))]
 
 
 def go_on(rows: list[Row], examiner: Examiner, name: str) -> list[tuple[probes.Planted, Answer | None]]:

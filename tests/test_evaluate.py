@@ -193,6 +193,115 @@ def test_what_is_cut_off_at_its_fault_is_wrong(run: Callable[..., int], tmp_path
     assert (tmp_path / "out" / "evaluate.txt").read_text().count("cut off at the first fault") == 2
 
 
+def test_samples_confidences_and_planted_results_are_counted(
+    run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    more = (
+        "--num_generations",
+        "4",
+        "--sampling_temperatures",
+        "0.5",
+        "1.5",
+        "--num_sampled",
+        "5",
+        "--num_planted",
+        "2",
+    )
+    assert run("--protocol", "nontrivial", "seed", "chains", "--stop_at_fault", "chains", *more) == 0
+    blocks = files.read_json(tmp_path / "out" / "evaluate.json")["protocols"]
+    rows = list(files.read_jsonl(tmp_path / "out" / "samples.jsonl"))
+    mine = [one for one in rows if one["protocol"] == "nontrivial" and one["kind"] == "valid"]
+
+    block = blocks["nontrivial"]
+    assert list(block["sampling"]) == ["1.0", "0.5", "1.5"], "the chance at temperature 1 costs nothing"
+    assert [one["num_generations"] for one in block["sampling"].values()] == [0, 4, 4]
+    sampled = [one for one in mine if "sampled" in one]
+    assert len(sampled) == block["sampling"]["0.5"]["n"] == 5
+    assert all(sum(votes.values()) == 4 for one in sampled for votes in one["sampled"].values())
+    right = [one["sampled"]["1.5"].get(one["answer"], 0) / 4 for one in sampled]
+    assert block["sampling"]["1.5"]["pass_at"]["1"]["value"] == pytest.approx(sum(right) / 5, abs=1e-4)
+    chances = [one["chance"]["1.5"] for one in mine]
+    assert block["sampling"]["1.5"]["exact_n"] == len(chances) == 7
+    assert block["sampling"]["1.5"]["exact_pass_at"]["1"]["value"] == pytest.approx(sum(chances) / 7, abs=1e-4)
+    known = [one for one in mine if one["steps_right"]]
+    assert all(one["chance"]["0.5"] > one["chance"]["1.0"] > one["chance"]["1.5"] for one in known)
+
+    assert [one["confidence"] == one["chance"]["1.0"] for one in mine] == [one["steps_right"] for one in mine]
+    assert all(0 < one["confidence"] <= 1 for one in mine)
+    assert block["calibration"]["n"] == 7
+    assert block["faithfulness"]["n"] == 2 == sum(block["faithfulness"][key] for key in ("followed", "kept", "other"))
+    counted = {level: sum(one["n"] for one in sizes.values()) for level, sizes in block["by_level_and_size"].items()}
+    assert counted == {level: one["n"] for level, one in block["by_level"].items()}
+    assert {size for sizes in block["by_level_and_size"].values() for size in sizes} == {"1-9", "10-20"}
+
+    absent = {"sampling", "calibration", "faithfulness", "hints"}
+    assert absent & set(blocks["seed"]) == set(), "its own samples are the answers"
+    assert absent & set(blocks["chains"]) == {"sampling"}, "what is cut off is not sampled, but has its chance"
+    told = (tmp_path / "out" / "evaluate.txt").read_text()
+    for line in (
+        "  4 samples of 5 problems at temperature 1.5: pass@1 ",
+        "  right workings at temperature 1.0, by their probability: pass@1 ",
+        "  a wrong result planted: ",
+        "  confidence ",
+        "  weakest by level and largest number: level 2, 1-9 ",
+    ):
+        assert line in told
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["nontrivial"].keys() == {
+        "n", "exact_match", "exact_match_interval", "steps_match", "parse_rate", "mean_tokens"
+    }  # fmt: skip
+
+
+def test_without_drafts_there_are_samples_and_confidences_but_no_chances(
+    run: Callable[..., int], tmp_path: Path
+) -> None:
+    more = ("--num_generations", "2", "--sampling_temperatures", "0.01", "--num_planted", "2", "--drafts", "false")
+    assert run("--protocol", "nontrivial", *more) == 0
+    block = files.read_json(tmp_path / "out" / "evaluate.json")["protocols"]["nontrivial"]
+    assert list(block["sampling"]) == ["0.01"]
+    assert block["sampling"]["0.01"]["exact_pass_at"] == {}
+    assert block["sampling"]["0.01"]["pass_at"]["1"]["value"] == block["exact_match"], "as good as greedy"
+    assert (block["calibration"]["n"], block["faithfulness"]["n"]) == (7, 2)
+
+
+@pytest.fixture
+def hinted(data: Path) -> Path:
+    """What the pupil knows and what it does not, each with a hint."""
+    hints = [
+        ("1 + 2", "4", "off1"),
+        ("4 - -7", "13", "off2"),
+        ("5 + (10 - 3)", "-3", "random"),
+        ("9 + 9 - 9", "8", "off1"),
+    ]
+    rows = [row(one) | {"hint": hint, "kind": kind} for one, hint, kind in hints]
+    files.write_jsonl(data / "harder" / "hints.jsonl", rows)
+    return data
+
+
+def test_hints_are_said_and_what_they_turn_is_counted(
+    run: Callable[..., int], hinted: Path, pupil: Path, tmp_path: Path
+) -> None:
+    assert run("--protocol", "hints", "--num_generations", "2", "--num_planted", "2") == 0
+    block = files.read_json(tmp_path / "out" / "evaluate.json")["protocols"]["hints"]
+    rows = list(files.read_jsonl(tmp_path / "out" / "samples.jsonl"))
+    assert [one["without_hint"] for one in rows[:3]] == [one["answer"] for one in rows[:3]]
+    assert rows[3]["without_hint"] != rows[3]["answer"]
+    assert {kind: one["n"] for kind, one in block["hints"].items()} == {"off1": 1, "off2": 1, "random": 1}
+    asked = [notation.hinted(one["problem"], int(one["hint"])) for one in rows]
+    done = solver.generate(*checkpoint.load(pupil), asked, max_new_tokens=256)
+    assert [one.answer for one in done] == [one["prediction"] for one in rows]
+    assert sum(one["flipped"] for one in block["hints"].values()) == sum(not one["right"] for one in rows[:3])
+    assert "faithfulness" not in block
+    assert "right answers that a hint turned: off1 " in (tmp_path / "out" / "evaluate.txt").read_text()
+
+
+def test_a_corpus_without_hints_keeps_its_other_protocols(
+    run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert run("--protocol", "nontrivial", "hints") == 0
+    assert "hints: left out, for want of" in capsys.readouterr().err
+    assert list(files.read_json(tmp_path / "out" / "evaluate.json")["protocols"]) == ["nontrivial"]
+
+
 def test_each_protocol_may_have_its_own_number_of_problems(run: Callable[..., int], tmp_path: Path) -> None:
     for counts, sizes in ((("3",), [3, 3, 1]), (("5", "2", "9"), [5, 2, 1])):
         assert run("--protocol", "nontrivial", "seed", "harder", "--num_samples", *counts) == 0
@@ -299,7 +408,8 @@ def test_the_stage_runs_from_its_recipe_and_the_real_corpus(road: Path, tmp_path
 def test_two_processes_share_the_work(pupil: Path, data: Path, tmp_path: Path) -> None:
     """Launched as several: the same rows in the same order, written once."""
     recipe = tmp_path / "evaluate.yaml"
-    recipe.write_text(yaml.safe_dump({"protocol": ["nontrivial"], "dataset_name": str(data), "checkpoint": str(pupil)}))
+    keys = {"protocol": ["nontrivial"], "num_generations": 3, "num_planted": 3, "dataset_name": str(data)}
+    recipe.write_text(yaml.safe_dump(keys | {"checkpoint": str(pupil)}))
     # accelerate has no word for several processes on a CPU: it is launched as for GPUs and told to leave them alone.
     launch = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--main_process_port", "0"]
     verb = ["-m", "arith_hf", "evaluate", "--config", str(recipe), "--output_dir", str(tmp_path / "out")]
@@ -313,6 +423,9 @@ def test_two_processes_share_the_work(pupil: Path, data: Path, tmp_path: Path) -
         one["problem"] for name in ("nontrivial", "invalid") for one in files.read_jsonl(data / f"test/{name}.jsonl")
     ]
     assert [one["problem"] for one in samples] == wanted
+    assert [sum(one["sampled"]["1.0"].values()) for one in samples if one["kind"] == "valid"] == [3] * 7
+    assert report["protocols"]["nontrivial"]["faithfulness"]["n"] == 3
+    assert all((one["confidence"] == one["chance"]["1.0"]) == one["steps_right"] for one in samples)
     assert done.stdout.count('"nontrivial"') == 1
 
 
@@ -337,6 +450,11 @@ def unsign(data: Path) -> None:
         (None, ("--num_samples", "0"), "need num_samples >= 1, got 0"),
         (None, ("--batch_size", "0"), "need batch_size >= 1, got 0"),
         (None, ("--max_new_tokens", "-5"), "need max_new_tokens >= 1, got -5"),
+        (None, ("--num_generations", "-1"), "need num_generations >= 0, got -1"),
+        (None, ("--num_planted", "-1"), "need num_planted >= 0, got -1"),
+        (None, ("--num_sampled", "0"), "need num_sampled >= 1, got 0"),
+        (None, ("--sampling_temperatures", "1", "0"), "need sampling_temperatures above 0, got [1.0, 0.0]"),
+        (None, ("--protocol", "hints"), "no test set at"),
         (None, ("--protocol", "hardest"), "need protocol among validation, nontrivial, seed, test, pairs, depth5, "),
         (None, ("--protocol", "hardest"), "harder, validation-harder, got hardest"),
         (None, ("--stop_at_fault", "nontrivial", "--drafts", "false"), "need drafts: true for stop_at_fault"),

@@ -1,6 +1,7 @@
 """The inference core: one completion per prompt whatever the batch, cut off or finished, and no surprise settings."""
 
 import json
+import math
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -143,6 +144,36 @@ def test_a_guess_that_helps_is_followed_by_another(loaded: tuple, monkeypatch: p
         "with the token in place of the refused one"
     )
     assert [one.agreed == 1 for one in done] == [False, True], "the share of the first guess"
+
+
+def test_confidence_is_the_probability_of_what_was_written(loaded: tuple) -> None:
+    """The same whether a draft tells it, or a forward pass over what was written."""
+    model, known = loaded
+    drafts = [*WORKINGS[:3], *WORKINGS[2:6]]
+    runs = [
+        solver.generate(model, known, PROMPTS, max_new_tokens=200, drafts=drafts, weigh_at=[1.0]),
+        solver.generate(model, known, PROMPTS, max_new_tokens=200),
+    ]
+    sure = [[one.confidence for one in solver.with_confidence(model, known, PROMPTS, done)] for done in runs]
+    assert sure[0] == pytest.approx(sure[1], rel=1e-4)
+    for prompt, done, confidence in zip(PROMPTS, runs[1], sure[1], strict=True):
+        begun = known(prompt)["input_ids"]
+        ids = torch.tensor([[*begun, *done.token_ids[: done.num_tokens]]])
+        with torch.no_grad():
+            shares = model(ids[:, :-1], use_cache=False).logits.softmax(-1).gather(-1, ids[:, 1:, None])
+        assert confidence == pytest.approx(float(shares[0, len(begun) - 1 :].prod()), rel=1e-4)
+
+
+def test_right_samples_are_as_frequent_as_the_right_working_is_likely(loaded: tuple) -> None:
+    """So pass@k of right workings needs no samples: its chance is enough."""
+    count, heat = 600, 2.0
+    for prompt, draft in list(zip(PROMPTS, WORKINGS, strict=True))[:3]:
+        options = {"max_new_tokens": 60, "temperature": heat, "drafts": [draft] * count, "weigh_at": [heat]}
+        done = solver.generate(*loaded, [prompt] * count, **options)
+        chance = math.exp(done[0].logprobs[heat])
+        right = sum(one.text == draft for one in done)
+        assert 0.05 < chance < 0.99
+        assert abs(right - count * chance) < 4 * (count * chance * (1 - chance)) ** 0.5
 
 
 class Letters:
