@@ -18,7 +18,7 @@ GOOD = (
     16  # a guess was good of which one token in so many of its row was taken over: a forward pass over a row costs what
 )
 # that many tokens written one by one do, or more where few rows are left
-MISSES = 8  # guesses in a row that were not good, after which no other is made; from 3 to 12 it costs about the same
+MISSES = 6  # guesses in a row that were not good, after which no other is made; from 3 to 12 it costs about the same
 
 
 @dataclass(slots=True)

@@ -213,8 +213,8 @@ def test_samples_confidences_and_planted_results_are_counted(
     mine = [one for one in rows if one["protocol"] == "nontrivial" and one["kind"] == "valid"]
 
     block = blocks["nontrivial"]
-    assert list(block["sampling"]) == ["1.0", "0.5", "1.5"], "the chance at temperature 1 costs nothing"
-    assert [one["num_generations"] for one in block["sampling"].values()] == [0, 4, 4]
+    assert list(block["sampling"]) == ["0.5", "1.0", "1.5"], "the chance at temperature 1 costs nothing"
+    assert [one["num_generations"] for one in block["sampling"].values()] == [4, 0, 4]
     sampled = [one for one in mine if "sampled" in one]
     assert len(sampled) == block["sampling"]["0.5"]["n"] == 5
     assert all(sum(votes.values()) == 4 for one in sampled for votes in one["sampled"].values())

@@ -162,10 +162,12 @@ def resumed(text: str) -> str:
     """
     head, mark, thought = text.partition(THINK)
     first, *lines = thought.split("\n")
-    if first or not lines:  # not a step yet; what stands behind the tag is an error's
-        begun = mark + thought if mark else text.rpartition("\n")[2]
-        due = completion(Working((), ERROR) if first else task.work(posed(head)))
-        return text.removesuffix(begun) + spliced(begun, due)
+    if first or FAILED in thought:  # nothing but the error form stands right behind the tag
+        begun = thought[max(0, thought.find(FAILED)) :]
+        return text.removesuffix(begun) + spliced(begun, completion(Working((), ERROR)).removeprefix(THINK))
+    if not lines:
+        begun = mark or text.rpartition("\n")[2]
+        return text.removesuffix(begun) + spliced(begun, completion(task.work(posed(head))))
     done = (len(lines) - 1) // 2 * 2  # lines of whole steps
     line = lines[done - 1].removeprefix(NOW) if done else posed(head)
     before, behind = head + mark + "\n".join(["", *lines[:done], ""]), lines[done:]

@@ -164,6 +164,7 @@ def test_whatever_is_written_stays_when_it_is_resumed(kind, seed, data):
         ("\nStep 1: 10 - 3 = 7\nExpression now: (5 + 7\nSt", "ep 2: 5 + 7 = 12\nExpression now: (12\n</think>"),
         ("\nStep 10: ", "10 - 3 = 7\nExpression now: 5 + 7\nStep 2: 5 + 7 = 12"),
         ("Evaluation ERROR", "</think>\nFinal Result: ERROR"),
+        ("\nStep 1: 10 - 3 = 7\nExpression now: 5Evaluation ERROR</th", "ink>\nFinal Result: ERROR"),
     ],
 )
 def test_a_fault_is_not_mended(begun, rest):
