@@ -174,10 +174,17 @@ def resumed(text: str) -> str:
     now = None if behind[0].startswith(END_THINK) else task.due(line)
     if now is None:
         return before + spliced("\n".join(behind), END_THINK + remainder(line, 0).rpartition(END_THINK)[2])
-    step, *copied = [*behind[:-1], spliced(behind[-1], step_line(done // 2 + 1, now))] if len(behind) == 1 else behind
+    number = numbered(lines[done - 2]) + 1 if done else 1
+    step, *copied = [spliced(behind[0], step_line(number, now))] if len(behind) == 1 else behind
     line = NOW + task.rewritten(line, step.rpartition(" = ")[2])
     line = spliced(copied[0], line) if copied else line
-    return f"{before}{step}\n{line}{remainder(line.removeprefix(NOW), done // 2 + 2)}"
+    return f"{before}{step}\n{line}{remainder(line.removeprefix(NOW), numbered(step) + 1)}"
+
+
+def numbered(line: str) -> int:
+    """The number that a step's line carries, right or wrong; 0 where it has none."""
+    match = re.match(r"Step ([0-9]{1,9}): ", line)
+    return int(match[1]) if match else 0
 
 
 def remainder(line: str, first: int) -> str:
