@@ -15,9 +15,9 @@ from arith_hf.drafts import Guess, weigh
 CACHED = {"cpu": 16_384, "cuda": 1 << 20}  # tokens of a batch with its caps; a cache is copied at every token, which
 # costs a CPU more than a small batch: workings of depth 5 take 1.3 times as long with 65 536, 2.2 times with 262 144
 GOOD = (
-    16  # a guess was good of which one token in so many of its row was taken over: a forward pass over a row costs what
+    16  # a guess was good if one token in so many of its row was taken over: to write that many one by one costs what
 )
-# that many tokens written one by one do, or more where few rows are left
+# a forward pass over the row does, or more where few rows are left
 MISSES = 3  # guesses in a row that were not good, after which no other is made: of 3, 6 and 12 the quickest
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from arith_hf import files, tasks
 
-HARDER = [f"{of}{name}" for of in ("", "validation-") for task in tasks.TASKS.values() for name in task.HARDER]
+SETS = [name for task in tasks.TASKS.values() for name in (*task.HARDER, *task.HINTED)]
+HARDER = [f"{of}{name}" for of in ("", "validation-") for name in SETS]
 STAGES = ("pretrain", "gumbel", "sft", "lora", "grpo")  # in the order in which they are made
 
 
