@@ -205,8 +205,8 @@ def rewritten(line: str, result: object) -> str:
     """
     whole = bracketed_line(line)
     if not whole:
-        return TOGETHER.sub(str(result), line, count=1)
-    return without_root(OPERATION.sub(str(result), whole, count=1))
+        return TOGETHER.sub(lambda _: str(result), line, count=1)
+    return without_root(OPERATION.sub(lambda _: str(result), whole, count=1))
 
 
 def bracketed_line(line: str) -> str:

@@ -106,7 +106,7 @@ def bracketed(tree: Tree) -> str:
 
 
 def without_root(text: str) -> str:
-    return text[1:-1] if text[0] == "(" else text
+    return text[1:-1] if text.startswith("(") else text
 
 
 def tidy(expression: str) -> str:

@@ -247,3 +247,8 @@ def test_all_problems_are_found_again():
     assert notation.posed(drill) == "12 - -7"
     assert notation.posed("Evaluate: 5 + 3\n<think>\nStep 1: 5 + 3 = 8") == "5 + 3"
     assert notation.posed("\nExpression now: 5 + 3\nStep 9: 5 + 3 = 8") == "5 + 3"
+
+
+def test_a_result_left_out_is_resumed_too():
+    begun = "Evaluate: 1 + 2\n<think>\nStep 1: 1 + 2 = \nExpression now: "
+    assert notation.resumed(begun).startswith(begun)
