@@ -63,8 +63,8 @@ def guess(tokenizer: Any, jobs: Sequence[Job], texts: Sequence[str], ends: Seque
         job.guess = ids[: max(0, min(stop, job.cap - len(job.written)))]
 
 
-def follow(model: Any, jobs: Sequence[Job], weigh_at: Sequence[float], go_on: bool, show: bool) -> None:
-    """Write what each job takes over of its guess and, to `go_on`, the token that it writes instead of the next."""
+def follow(model: Any, jobs: Sequence[Job], weigh_at: Sequence[float], show: bool) -> None:
+    """Write what each job takes over of its guess, and the token that it writes instead of the next."""
     guesses = [Guess(job.row + job.written, job.guess, job.temperature) for job in jobs]
     for job, verdict in zip(jobs, weigh(model, guesses, weigh_at, show=show), strict=True):
         if not job.tried:
@@ -73,7 +73,7 @@ def follow(model: Any, jobs: Sequence[Job], weigh_at: Sequence[float], go_on: bo
         job.tried += 1
         job.misses = 0 if GOOD * verdict.taken >= len(job.row) + len(job.written) else job.misses + 1
         job.written += job.guess[: verdict.taken]
-        if go_on and verdict.token is not None:
+        if verdict.token is not None:
             job.written += (verdict.token,)
 
 

@@ -80,8 +80,8 @@ def generate(
     token by token. `resume` makes another guess where one goes wrong: it is given the prompt with what was written, and
     returns that with its continuation. Greedy completions are those without drafts (where two logits are equal to
     rounding either may win, as between any two batch sizes); samples are others, of the same distribution (`drafts.py`
-    says why). Without `go_on` a completion is cut off where it parts from its draft. `weigh_at`: temperatures for
-    `Completion.logprobs`.
+    says why). Without `go_on` a completion is cut off behind the first token that is not its draft's. `weigh_at`:
+    temperatures for `Completion.logprobs`.
     """
     caps, heats = spread(max_new_tokens, len(prompts)), spread(temperature, len(prompts))
     if batch_size < 1 or min(heats, default=0) < 0 or min(caps, default=1) < 1:
@@ -104,7 +104,7 @@ def generate(
         asked, texts = jobs if drafts else [], list(drafts or ())
         while asked:
             guess(tokenizer, asked, texts, ends)
-            follow(model, asked, () if asked[0].tried else weigh_at, go_on, show=progress is True)
+            follow(model, asked, () if asked[0].tried else weigh_at, show=progress is True)
             asked = [job for job in asked if resume and go_on and job.unfinished(ends) and job.promising]
             texts = resumed(tokenizer, asked, resume) if resume else []
         left = [job for job in jobs if job.unfinished(ends)] if go_on else []

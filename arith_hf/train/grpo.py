@@ -5,7 +5,10 @@ May not know the problems: prompts come with their answers, and a reward functio
     accelerate launch --config_file recipes/accelerate/cpu.yaml -m arith_hf grpo --config recipes/M/grpo.yaml
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
@@ -34,6 +37,13 @@ class GrpoArguments(stage.StageArguments):
             "time (without top_p and its like; else TRL writes them token by token)."
         },
     )
+    stop_at_fault: bool = field(
+        default=False,
+        metadata={
+            "help": "A rollout ends with the token by which it leaves the right working, as one that is wrong: so the "
+            "judge of steps has a part in the reward, and most of the time is saved."
+        },
+    )
     sample_by: str | None = field(
         default=None,
         metadata={
@@ -58,6 +68,19 @@ def check(training: GRPOConfig) -> None:
             f"save_steps: need a multiple of steps_per_generation x num_iterations / gradient_accumulation_steps "
             f"({period} / {training.gradient_accumulation_steps}), got {training.save_steps}"
         )
+
+
+def writer(own: GrpoArguments, training: GRPOConfig) -> Callable[..., dict[str, Any]] | None:
+    """Who writes the rollouts; None is TRL. ValueError where what is asked of them cannot be."""
+    changed = rollouts.changed(training)
+    if own.stop_at_fault and (changed or not own.drafts or training.mask_truncated_completions):
+        raise ValueError(
+            "stop_at_fault: need drafts: true, mask_truncated_completions: false and sampling from the whole "
+            f"distribution, got {', '.join(changed) or 'other values of the first two'}"
+        )
+    if changed or not own.drafts:
+        return None
+    return partial(rollouts.drafted, stop_at_fault=True) if own.stop_at_fault else rollouts.drafted
 
 
 def answerable(
@@ -102,7 +125,7 @@ def prepare(argv: list[str]) -> tuple[FrontierTrainer, stage.Run]:
         processing_class=model_tokenizer,
         peft_config=get_peft_config(model_config),
         sample_by=own.sample_by,
-        rollout_func=rollouts.drafted if own.drafts and not rollouts.changed(training) else None,
+        rollout_func=writer(own, training),
     )
     trainer.add_callback(Samples(trainer, held_out, own.num_sample_generations, training.max_completion_length))
     return trainer, run

@@ -31,12 +31,17 @@ def changed(training: GRPOConfig) -> list[str]:
     return [name for name, plain in PLAIN.items() if getattr(training, name) not in plain]
 
 
-def drafted(prompts: list[str], trainer: GRPOTrainer) -> dict[str, Any]:
-    """Token ids of prompts and of a completion of each, in order, at the trainer's temperature."""
+def drafted(prompts: list[str], trainer: GRPOTrainer, stop_at_fault: bool = False) -> dict[str, Any]:
+    """Token ids of prompts and of a completion of each, in order, at the trainer's temperature.
+
+    With `stop_at_fault` a completion that is trained on ends with the token by which it leaves the right working. What
+    would follow is worth nothing to a reward that pays right workings only, and takes most of the time.
+    """
     model_tokenizer: Any = trainer.processing_class
     form, training = tokenizer.form_of(model_tokenizer), trainer.args
     right = {prompt: form.solution(prompt) for prompt in dict.fromkeys(prompts)}
     model: Any = trainer.accelerator.unwrap_model(trainer.model)
+    stopped = stop_at_fault and model.training
     place = ("rollouts", training.seed, trainer.state.global_step, model.training, trainer.accelerator.process_index)
     done = solver.generate(
         model,
@@ -47,7 +52,8 @@ def drafted(prompts: list[str], trainer: GRPOTrainer) -> dict[str, Any]:
         temperature=trainer.temperature,
         seed=solver.to_seed(*place),
         drafts=[right[prompt] for prompt in prompts],
-        resume=form.resumed,
+        resume=None if stopped else form.resumed,
+        go_on=not stopped,
     )
     return {
         "prompt_ids": model_tokenizer(prompts)["input_ids"],
