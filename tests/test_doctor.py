@@ -57,7 +57,7 @@ def rollouts(
         for group, index in ((group, index) for group in range(4) for index in range(GROUP)):
             good = right(share, group, index)
             row = {"step": step, "group": group, "task": "addition/columns", "completion": f"{STEP}8", "right": good}
-            row |= {"fault": None, "finished": True, "num_tokens": 12, "reward": pay(good, share)}
+            row |= {"fault": None, "finished": True, "truncated": False, "num_tokens": 12, "reward": pay(good, share)}
             rows.append(row | {key: column(share) for key, column in columns.items()})
     return rows
 
@@ -80,7 +80,7 @@ def test_a_run_that_is_well_has_no_fault():
 
 
 ALL_RIGHT, ALL_WRONG = rollouts(lambda *_: True), rollouts(lambda *_: False)
-CUT = {"finished": lambda _: False, "num_tokens": lambda _: 8}
+CUT = {"finished": lambda _: False, "truncated": lambda _: True, "num_tokens": lambda _: 8}
 FAULTY = {  # name -> (figures that have it, figures beside them that have it not yet)
     "too-easy": ({"rollouts": ALL_RIGHT}, {"rollouts": rollouts(lambda _, group, index: group < 3 or index % 2 == 0)}),
     "too-hard": ({"rollouts": ALL_WRONG}, {"rollouts": rollouts(lambda share, *_: share > 0.6)}),
@@ -275,3 +275,16 @@ def test_a_mistake_is_one_line_and_status_2(tmp_path, capsys):
     assert "trainer_state.json:1:2: not JSON" in complaint(tmp_path)
     assert "the following arguments are required: folder" in complaint()
     assert "invalid choice: 'yaml'" in complaint(tmp_path, "--format", "yaml")
+
+
+def test_rollouts_that_stop_at_their_fault_are_not_taken_for_cut_off():
+    """They have no end token, and lack none; at the cap one of them is cut off like any other."""
+    stopped = {"stop_at_fault": True}
+    at_fault = CUT | {"truncated": lambda _: False, "fault": lambda _: "cut", "completion": lambda _: "<think>3+"}
+    assert "truncation" in named(history(rollouts=rollouts(**at_fault)))
+    assert "truncation" not in named(history(rollouts=rollouts(**at_fault), recipe=stopped))
+    at_cap = at_fault | {"truncated": lambda _: True}
+    assert "truncation" in named(history(rollouts=rollouts(**at_cap), recipe=stopped))
+    logged = history(rollouts=[], log=log(completions__clipped_ratio=lambda _: 0.9))
+    assert "truncation" in named(logged)
+    assert {"truncation", "no-end-token"} <= set(unseen(dataclasses.replace(logged, recipe=stopped)))

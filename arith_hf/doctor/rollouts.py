@@ -3,6 +3,7 @@
 May not know the curves. Where none were recorded it judges by what was logged of them, or says what it could not see.
 """
 
+from collections.abc import Sequence
 from statistics import fmean
 
 from arith_hf import notation
@@ -134,14 +135,18 @@ def unfinished(history: History) -> tuple[float, float] | None:
     """The shares of rollouts that were cut off, of the parent and in the last third; None where nothing says."""
     if history.rollouts:
         first = [row for row in history.rollouts if row["step"] == history.rollouts[0]["step"]]
-        before, after = (share(not row["finished"] for row in some) for some in (first, thirds(history.rollouts)[2]))
+        before, after = (len(cut_off(history, some)) / len(some) for some in (first, thirds(history.rollouts)[2]))
         return before, after
+    if history.recipe.get("stop_at_fault"):  # then TRL's ratio counts every wrong one
+        return None
     cut = history.curve("completions/clipped_ratio")
     return (cut[0], fmean(thirds(cut)[2])) if cut else None
 
 
-def cut_off(history: History) -> list[Row]:
-    return [row for row in thirds(history.rollouts)[2] if not row["finished"]]
+def cut_off(history: History, rollouts: Sequence[Row]) -> list[Row]:
+    """Those that did not end, but for the ones that were meant to stop at their fault."""
+    stopped = history.recipe.get("stop_at_fault")
+    return [row for row in rollouts if not row["finished"] and (row["truncated"] or not stopped)]
 
 
 def went_on(row: Row) -> bool:
@@ -159,7 +164,7 @@ def no_end_token(history: History) -> Verdict:
         return None
     if not history.rollouts:
         return unrecorded(f"why {after:.0%} of the completions did not end")
-    answered = share(map(went_on, cut_off(history)))
+    answered = share(map(went_on, cut_off(history, thirds(history.rollouts)[2])))
     if answered <= 0.5:
         return None
     return Finding(
@@ -192,7 +197,7 @@ def truncation(history: History) -> Verdict:
             f"{after:.0%} of the completions of the last third did not end, {before:.0%} of the first ones",
             f"{longer}; record_rollouts: true tells whether they were on the way to an answer or go on for ever",
         )
-    some = cut_off(history)
+    some = cut_off(history, thirds(history.rollouts)[2])
     if share(map(went_on, some)) > 0.5:
         return None
     good, tokens = share(row["fault"] == "cut" for row in some), max(row["num_tokens"] for row in some)

@@ -63,6 +63,32 @@ def test_each_form_has_a_guess_of_its_own():
         assert form.resumed(whole[: len(prompt) + 4]).startswith(whole[: len(prompt) + 4])
 
 
+def test_a_rollout_may_stop_at_its_fault(trainer):
+    """It ends with the token that was its fault; what is evaluated goes on."""
+    prompts = [expression.ask("((9 - 8) + (7 - 1)) - (12 + 13)")] * 8 + [expression.ask(PROBLEMS[0])] * 2
+    right = [expression.solution(prompt) for prompt in prompts]
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    made = {}
+    for training in (True, False):
+        model.train(training)
+        made[training] = rollouts.drafted(prompts, trainer, stop_at_fault=True)["completion_ids"]
+    tokenizer = trainer.processing_class
+    due = tokenizer(right, add_special_tokens=False)["input_ids"]
+    for ids, whole in zip(made[True][:8], due, strict=False):
+        assert ids[:-1] == whole[: len(ids) - 1]
+        assert ids[-1] != whole[len(ids) - 1]
+    assert made[True][8:] == [[*due[8], tokenizer.eos_token_id]] * 2
+    assert sum(map(len, made[False])) > sum(map(len, made[True]))
+
+
+def test_stopping_at_a_fault_needs_drafts_and_a_loss_on_what_was_cut_off(road, tmp_path):
+    stop = ("--stop_at_fault", "true")
+    assert prepared_grpo(road, tmp_path / "a", *stop).rollout_func.keywords == {"stop_at_fault": True}
+    for more in (("--drafts", "false"), ("--top_p", "0.9"), ("--mask_truncated_completions", "true")):
+        with pytest.raises(ValueError, match="stop_at_fault: need drafts: true"):
+            prepared_grpo(road, tmp_path / "b", *stop, *more)
+
+
 @pytest.mark.slow
 def test_without_drafts_trl_writes_them(road, tmp_path):
     parent = ["--model_name_or_path", str(road / "checkpoints/tiny/pretrain"), "--output_dir", str(tmp_path)]
