@@ -18,7 +18,7 @@ GOOD = (
     16  # a guess was good if one token in so many of its row was taken over: to write that many one by one costs what
 )
 # a forward pass over the row does, or more where few rows are left
-MISSES = 3  # guesses in a row that were not good, after which no other is made: of 3, 6 and 12 the quickest
+MISSES = 6  # guesses in a row that were not good, after which no other is made: of 3, 6 and 12 the quickest
 
 
 @dataclass(slots=True)

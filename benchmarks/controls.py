@@ -3,12 +3,13 @@
 May not know how any stage works: each arm is a run of the stages' own commands on the recipes beside `--config`, a
 recipe of GRPO. For each seed a parent is pretrained and fine-tuned; the arms start from it:
 
-- `frozen`: the parent. - `answers`: GRPO, paid for answers alone. - `steps`: and for right steps, fading to nothing.
-- `coin`: GRPO, paid by the toss of a coin. - `more`: the fine-tuning goes on, for the core-seconds that `answers` took.
-- `kept`: the parent answers as many prompts as often as `answers` did; fine-tuned on the right ones, in the time left.
+- `frozen`: the parent. - `steps`: the recipe, paid for right answers and right steps. - `answers`: GRPO, paid for
+  answers alone, however they came about. - `coin`: GRPO, paid by the toss of a coin. - `more`: the fine-tuning goes on.
+- `kept`: the parent answers as many prompts as often as `answers` did; fine-tuned on the right ones in the time left.
 
-All are measured on the test set `depth5`, which nothing was chosen by. Finished parts are kept: a run goes on where it
-was stopped; remove checkpoints/controls/<model> where the code or a recipe changed.
+Each takes as many updates as `steps` has core-seconds for, by what an update costs in a trial; the weights are those of
+the last update. All are measured on the test set `depth5`, which nothing was chosen by. Finished parts are kept: a run
+goes on where it was stopped; remove checkpoints/controls/<model> where the code or a recipe changed.
 
     make controls MODEL=expression-rl [SEEDS=3] [JOBS=2]
     python -m benchmarks.controls --config recipes/expression-rl/grpo.yaml --seeds 3 [--only_table]
@@ -29,21 +30,28 @@ from benchmarks import claims
 
 LAUNCH = (sys.executable, "-m", "accelerate.commands.launch", "--quiet", "--config_file")
 MEASURED = "depth5"
-TRIAL = 20  # steps that tell what one costs
-PAID = {
-    "answers": ["arith_hf.rewards.exact_answer"],
-    "steps": ["arith_hf.rewards.exact_answer", "arith_hf.rewards.right_steps"],
-    "coin": ["arith_hf.rewards.coin"],
+SAMPLED = 32  # problems that are answered 16 times; of every problem the chance of the right working is known exactly
+TRIAL = {"sft": 20, "grpo": 12}  # updates that tell what one costs
+STILL = ("--eval_strategy", "no", "--save_strategy", "no", "--load_best_model_at_end", "false")
+OTHERS = {  # the arms of GRPO beside the recipe
+    "answers": ("--stop_at_fault", "false", "--reward_funcs", "arith_hf.rewards.exact_answer"),
+    "coin": ("--stop_at_fault", "false", "--reward_funcs", "arith_hf.rewards.coin"),
 }
 ARMS = {
     "frozen": "the fine-tuned model as it is",
-    "answers": "GRPO, exact answers",
-    "steps": "GRPO, exact answers and right steps",
+    "steps": "GRPO, right answers and right steps",
+    "answers": "GRPO, right answers alone",
     "coin": "GRPO, a coin (random reward)",
     "more": "fine-tuning goes on",
     "kept": "fine-tuning on right rollouts (rejection sampling)",
 }
-SCORES = {"greedy": "greedy", "pass@1": "pass@1, T 1", "pass@16": "pass@16, T 1"}
+SCORES = {
+    "greedy": "greedy",
+    "pass@1": "pass@1, T 1",
+    "pass@16": "pass@16, T 1",
+    "sampled pass@1": "pass@1 of samples",
+    "sampled pass@16": "pass@16 of samples",
+}
 Keys = dict[str, Any]
 
 
@@ -135,37 +143,46 @@ def run(lab: Lab, seed: int, only: Sequence[str]) -> None:
     for arm in ARMS:
         place = lab.place(arm, seed)
         if arm in only and not done(place):
-            if arm in PAID:
-                more = ("--reward_funcs", *PAID[arm])
-                lab.run("grpo", "--model_name_or_path", parent, "--output_dir", place, "--seed", seed, *more)
+            if arm == "steps":
+                last = ("--eval_on_start", "false", *STILL)
+                lab.run("grpo", "--model_name_or_path", parent, "--output_dir", place, "--seed", seed, *last)
             else:
-                tune(lab, arm, seed, budget=spent(lab.place("answers", seed)))
+                equal(lab, arm, seed, budget=spent(lab.place("steps", seed)))
         if arm in only and not (place / "evaluate.json").is_file():
-            lab.run("evaluate", "--checkpoint", place)
+            lab.run("evaluate", "--checkpoint", place, *asked(lab))
             print(f"seed {seed}, {arm}: {scores(place)}", file=sys.stderr, flush=True)
 
 
-def tune(lab: Lab, arm: str, seed: int, budget: float) -> None:
-    """Fine-tuning from the frozen model for `budget` core-seconds, the sampling of `kept` rollouts among them."""
-    place, rows = lab.place(arm, seed), []
+def asked(lab: Lab) -> list[object]:
+    """Of the recipe's test sets the one that the arms are measured on."""
+    sizes = dict(zip(lab.key("evaluate", "protocol"), lab.key("evaluate", "num_samples"), strict=True))
+    return ["--protocol", MEASURED, "--num_samples", sizes[MEASURED], "--num_sampled", SAMPLED]
+
+
+def equal(lab: Lab, arm: str, seed: int, budget: float) -> None:
+    """An arm from the frozen model for `budget` core-seconds, the sampling of `kept` rollouts among them."""
+    verb, more, period = "sft", ["--seed", seed + 1000], 1
+    if arm in OTHERS:
+        verb, more = "grpo", ["--seed", seed, "--eval_on_start", "false", *OTHERS[arm]]
+        period = lab.key("grpo", "steps_per_generation")
     if arm == "kept":
-        rows = ["--dataset_name", lab.place("rollouts", seed) / "kept.jsonl"]
+        more += ["--dataset_name", lab.place("rollouts", seed) / "kept.jsonl"]
         budget -= sample(lab, seed)["core_seconds"]
-    start = ["--model_name_or_path", lab.place("frozen", seed), "--seed", seed + 1000, *rows]
-    still = ["--eval_strategy", "no", "--save_strategy", "no", "--load_best_model_at_end", "false"]
-    trial = lab.place(f"{arm}-trial", seed)
+    start = ["--model_name_or_path", lab.place("frozen", seed), *more, *STILL]
+    trial, short = lab.place(f"{arm}-trial", seed), TRIAL[verb]
     if not done(trial):
-        lab.run("sft", *start, *still, "--max_steps", TRIAL, "--output_dir", trial)
-    steps = max(1, round(budget / (spent(trial) / TRIAL)))
-    lab.run("sft", *start, *still, "--max_steps", steps, "--output_dir", place)
+        lab.run(verb, *start, "--max_steps", short, "--output_dir", trial)
+    steps = max(1, round(budget / (spent(trial) / short) / period)) * period
+    lab.run(verb, *start, "--max_steps", steps, "--output_dir", lab.place(arm, seed))
 
 
 def sample(lab: Lab, seed: int) -> Keys:
-    """As many rollouts of the frozen model as GRPO has used; the right ones are written. Returns what it took."""
+    """As many rollouts of the frozen model as `answers` used; the right ones are written. Returns what it took."""
     folder = lab.place("rollouts", seed)
     if not (folder / "rollouts.json").is_file():
         each = lab.key("grpo", "num_generations")
-        prompts = lab.key("grpo", "max_steps") * lab.key("grpo", "per_device_train_batch_size") // each
+        updates = files.read_json(lab.place("answers", seed) / "metrics.json")["steps"]
+        prompts = updates * lab.key("grpo", "per_device_train_batch_size") // each
         sizes = ("--num_prompts", prompts, "--num_generations", each, "--seed", seed)
         cap = ("--max_completion_length", lab.key("grpo", "max_completion_length"))
         where = ("--checkpoint", lab.place("frozen", seed), "--dataset_name", lab.data)
@@ -190,7 +207,7 @@ def done(place: Path) -> bool:
 
 
 def spent(place: Path) -> float:
-    """Core-seconds of a stage's training, its evaluations on held-out prompts among them."""
+    """Core-seconds of a stage's training."""
     return float(files.read_json(place / "metrics.json")["cpu_seconds"])
 
 
@@ -217,8 +234,9 @@ def cost(lab: Lab, arm: str, seed: int) -> float:
 def scores(place: Path) -> Keys:
     block = files.read_json(place / "evaluate.json")["protocols"][MEASURED]
     (sampled,) = block["sampling"].values()
-    passed = {f"pass@{k}": sampled["pass_at"][k]["value"] for k in ("1", "16")}
-    return {"n": block["n"], "sampled_n": sampled["n"], "greedy": block["exact_match"], **passed}
+    passed = {f"pass@{k}": sampled["exact_pass_at"][k]["value"] for k in ("1", "16")}
+    drawn = {f"sampled pass@{k}": sampled["pass_at"][k]["value"] for k in ("1", "16")}
+    return {"n": block["n"], "sampled_n": sampled["n"], "greedy": block["exact_match"], **passed, **drawn}
 
 
 def summarize(seeds: list[dict[str, Keys]]) -> list[Keys]:
