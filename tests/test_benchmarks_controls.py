@@ -11,16 +11,18 @@ from benchmarks import controls, rejection
 
 def measured(greedy: float, passed: float = 0.5) -> dict:
     each = {k: {"value": passed, "interval": [0.0, 1.0]} for k in ("1", "16")}
-    return {
-        "protocols": {"depth5": {"n": 1000, "exact_match": greedy, "sampling": {"1.0": {"n": 100, "pass_at": each}}}}
-    }
+    sampled = {"n": 32, "pass_at": each, "exact_n": 1000, "exact_pass_at": each}
+    return {"protocols": {"depth5": {"n": 1000, "exact_match": greedy, "sampling": {"1.0": sampled}}}}
 
 
 @pytest.fixture
 def lab(tmp_path) -> controls.Lab:
     folder = tmp_path / "recipes" / "tiny"
     folder.mkdir(parents=True)
-    (folder / "grpo.yaml").write_text("num_generations: 4\nmax_steps: 6\nper_device_train_batch_size: 8\n")
+    (folder / "grpo.yaml").write_text(
+        "num_generations: 4\nsteps_per_generation: 2\nper_device_train_batch_size: 8\nmax_completion_length: 99\n"
+    )
+    (folder / "evaluate.yaml").write_text("protocol: [nontrivial, depth5]\nnum_samples: [50, 70]\n")
     return controls.Lab(folder, Path("cpu.yaml"))
 
 
@@ -34,9 +36,9 @@ def test_gains_are_paired_by_seed(lab):
     """Parents that differ by ten points hide no gain of five that each of them has."""
     for seed, base in enumerate((0.3, 0.4, 0.5)):
         finish(lab, "frozen", seed, base)
-        finish(lab, "answers", seed, base + 0.05 + 0.001 * seed)
+        finish(lab, "steps", seed, base + 0.05 + 0.001 * seed)
     rows = controls.summarize([controls.measured(lab, seed) for seed in range(3)])
-    assert [row["arm"] for row in rows] == ["frozen", "answers"]
+    assert [row["arm"] for row in rows] == ["frozen", "steps"]
     gain = rows[1]["greedy gain"]
     assert gain["mean"] == pytest.approx(0.051)
     assert gain["interval"][0] > 0.045
@@ -50,26 +52,29 @@ def test_the_table_tells_every_seed_and_the_gain(lab):
         finish(lab, "steps", seed, 0.5 + 0.02 * seed)
     text = controls.table(controls.summarize([controls.measured(lab, seed) for seed in range(2)]))
     assert "| the fine-tuned model as it is | 0.0 | 40.0 (40.0, 40.0) |" in text
-    assert "| GRPO, exact answers and right steps | 1.0 | 51.0 (50.0, 52.0) | +11.0 [-1.7, +23.7] |" in text
+    assert "| GRPO, right answers and right steps | 1.0 | 51.0 (50.0, 52.0) | +11.0 [-1.7, +23.7] |" in text
     assert len({line.count("|") for line in text.splitlines()}) == 1
 
 
 def test_equal_compute_counts_the_sampling(lab, monkeypatch):
-    """Steps follow from what a trial's step cost, and rollouts come out of the same budget."""
+    """Updates follow from what one cost in a trial, and rollouts come out of the same budget."""
     said = []
 
     def run(self, verb, *more, stage=None):
-        words = dict(zip(more[::2], more[1::2], strict=True))
-        said.append(words)
-        files.write_json(words["--output_dir"] / "metrics.json", {"cpu_seconds": 0.5 * words["--max_steps"]})
+        words = dict(zip(more[::2], more[1::2], strict=False))
+        said.append({"verb": verb, **words})
+        cost = {"sft": 0.5, "grpo": 3.0}[verb] * words["--max_steps"]
+        files.write_json(words["--output_dir"] / "metrics.json", {"cpu_seconds": cost, "steps": words["--max_steps"]})
 
     monkeypatch.setattr(controls.Lab, "run", run)
     files.write_json(lab.place("rollouts", 0) / "rollouts.json", {"core_seconds": 40.0, "kept": 5})
-    controls.tune(lab, "more", 0, budget=100.0)
-    controls.tune(lab, "kept", 0, budget=100.0)
-    assert [words["--max_steps"] for words in said] == [controls.TRIAL, 200, controls.TRIAL, 120]
-    assert said[3]["--dataset_name"] == lab.place("rollouts", 0) / "kept.jsonl"
-    assert "--dataset_name" not in said[1]
+    for arm in ("answers", "more", "kept"):
+        controls.equal(lab, arm, 0, budget=100.0)
+    assert [words["--max_steps"] for words in said] == [controls.TRIAL["grpo"], 34, controls.TRIAL["sft"], 200, 20, 120]
+    assert said[1]["--max_steps"] % 2 == 0, "whole generations"
+    assert (said[1]["verb"], said[1]["--stop_at_fault"]) == ("grpo", "false")
+    assert said[5]["--dataset_name"] == lab.place("rollouts", 0) / "kept.jsonl"
+    assert "--dataset_name" not in said[3]
     assert controls.cost(lab, "kept", 0) == pytest.approx(100.0)
 
 
@@ -81,14 +86,16 @@ def test_as_many_rollouts_as_grpo_had(lab, monkeypatch):
         asked.update(zip(words[3::2], words[4::2], strict=True))
         return 'log\n{"rollouts": 48, "kept": 7, "core_seconds": 1.5}\n'
 
-    (lab.recipes / "grpo.yaml").write_text(
-        "num_generations: 4\nmax_steps: 6\nper_device_train_batch_size: 8\nmax_completion_length: 99\n"
-    )
+    files.write_json(lab.place("answers", 1) / "metrics.json", {"steps": 6})
     monkeypatch.setattr(controls, "finish", finish)
     assert controls.sample(lab, 1)["kept"] == 7
     assert (asked["--num_prompts"], asked["--num_generations"], asked["--max_completion_length"]) == ("12", "4", "99")
     monkeypatch.setattr(controls, "finish", None)  # not asked again
     assert controls.sample(lab, 1)["rollouts"] == 48
+
+
+def test_the_test_set_of_the_recipe_is_asked_for(lab):
+    assert controls.asked(lab)[:4] == ["--protocol", "depth5", "--num_samples", 70]
 
 
 @pytest.mark.parametrize("argv", [["--config", "nowhere/grpo.yaml"], ["--config", "recipes/smoke/sft.yaml"]])
