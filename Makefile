@@ -5,6 +5,7 @@
 #   make sft ARGS='--learning_rate 1e-4'                 with keys that override the recipe's
 #   make speedrun [SEEDS=3] [ARGS='--note "what changed"']     core-seconds to 90, 99 and 99.9 %, and a row for the board
 #   make ablations [SEEDS=3] [ARGS='--seconds 120']     what each part of the recipe is worth, at equal core-seconds
+#   make verify-resume MODEL=smoke [ARGS='--kills 20']   kill each stage at random moments; is the result the same?
 #   make controls MODEL=expression-rl [SEEDS=3] [JOBS=2]   what reinforcement is worth, beside other uses of the same time
 #   make evaluate|report|solve|clean MODEL=...
 #   make test | check | setup
@@ -35,7 +36,7 @@ export OMP_NUM_THREADS ?= 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help setup pipeline corpus tokenizer $(STAGES) evaluate report speedrun ablations controls solve clean test bench check lint format
+.PHONY: help setup pipeline corpus tokenizer $(STAGES) evaluate report speedrun ablations controls verify-resume solve clean test bench check lint format
 
 help:
 	@sed -n 's|^#   |  |p' Makefile
@@ -119,6 +120,10 @@ ablations: | $(SETUP)
 controls: | $(SETUP)
 	@$(BIN)/python -m benchmarks.controls --config $(R)/grpo.yaml --launch_config recipes/accelerate/$(HARDWARE).yaml \
 	--seeds $(or $(SEEDS),3) --jobs $(JOBS) $(ARGS)
+
+# The stages before are made first, once; the runs that are killed have folders of their own: checkpoints/resume/M.
+verify-resume: $(foreach stage,$(filter sft gumbel pretrain,$(HAS)),$(C)/$(stage)/metrics.json)
+	@$(BIN)/python -m benchmarks.resume --recipes $(R) $(ARGS)
 
 solve: | $(SETUP)
 	@$(BIN)/arith-hf solve --checkpoint $(C)/$(lastword $(HAS))

@@ -1,0 +1,163 @@
+"""Going on where a run was stopped: which step checkpoint is whole, who is at work in a folder, and stopping well.
+
+May not know what is trained. A step checkpoint is sealed once all its files are written: `seal.json` has their hashes.
+One that is not sealed, as the run was killed before, is looked at as far as its files can be without.
+"""
+
+import json
+import signal
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from accelerate import PartialState
+from filelock import FileLock, Timeout
+from safetensors import SafetensorError, safe_open
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.utils import logging
+
+from arith_hf import files
+
+logger = logging.get_logger("arith_hf")
+SEAL, STATE, LOCK = "seal.json", "trainer_state.json", ".lock"
+NEEDED = ("optimizer*", "scheduler.pt", "rng_state*.pth")  # beside the weights; an optimizer in parts is a folder
+
+
+# Whole or not
+
+
+class Seal(TrainerCallback):
+    """Writes down, when a step checkpoint is complete, what each of its files is."""
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        folder = Path(str(args.output_dir), f"checkpoint-{state.global_step}")
+        PartialState().wait_for_everyone()  # each process has written its random state
+        if state.is_world_process_zero and folder.is_dir():
+            written = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != SEAL]
+            files.write_json(folder / SEAL, {str(path.relative_to(folder)): files.sha256(path) for path in written})
+
+
+def last_step(output_dir: Path) -> str | None:
+    """The newest step checkpoint that is whole; of each newer one that is not a warning names the file."""
+    steps = [path for path in output_dir.glob("checkpoint-*") if path.name.rpartition("-")[2].isdigit()]
+    for path in sorted(steps, key=lambda path: int(path.name.rpartition("-")[2]), reverse=True):
+        if (broken := fault(path)) is None:
+            return str(path)
+        logger.warning(f"passing over {path}: {broken}")
+    return None
+
+
+def fault(checkpoint: Path) -> str | None:
+    """Which file of a step checkpoint is not as it was written, and why; None where it can be gone on from."""
+    if not (checkpoint / STATE).is_file():  # the Trainer writes it last
+        return f"it was not written to its end (no {STATE})"
+    try:
+        files.read_json(checkpoint / STATE)["global_step"]
+    except (ValueError, KeyError, TypeError):
+        return f"{STATE} is cut off or no JSON of a trainer"
+    try:
+        sealed = files.read_json(checkpoint / SEAL)
+    except FileNotFoundError:
+        return unsealed_fault(checkpoint)
+    except ValueError:
+        return f"{SEAL} is no JSON"
+    for name, digest in sealed.items():
+        if not (checkpoint / name).is_file():
+            return f"{name} is missing"
+        if files.sha256(checkpoint / name) != digest:
+            return f"{name} is not the file that was written (another SHA-256)"
+    return None
+
+
+def unsealed_fault(checkpoint: Path) -> str | None:
+    """What can be seen without hashes: a file that is missing, or cut off."""
+    if not (weights := sorted(checkpoint.glob("*.safetensors"))):
+        return "model.safetensors is missing"
+    for name in NEEDED:
+        if not any(checkpoint.glob(name)):
+            return f"{name.replace('*', '')} is missing"
+    for path in weights:
+        try:
+            with safe_open(path, framework="pt"):  # compares the size with the header's
+                pass
+        except SafetensorError as error:
+            return f"{path.name} is cut off or no safetensors ({error})"
+    for path in sorted([*checkpoint.glob("*.pt"), *checkpoint.glob("*.pth")]):
+        try:
+            with zipfile.ZipFile(path) as archive:  # what torch.save writes
+                broken = archive.testzip()
+        except zipfile.BadZipFile:
+            return f"{path.name} is cut off"
+        if broken:
+            return f"{path.name} is damaged at {broken}"
+    return None
+
+
+# One run at a time
+
+
+def hold(output_dir: Path) -> FileLock:
+    """A lock on the folder for as long as this process lives; ValueError where another run has it."""
+    output_dir.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(output_dir / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise ValueError(
+            f"another run is at work in {output_dir}: wait for it or stop it, or give another --output_dir"
+        ) from None
+    return lock
+
+
+# Stopping well
+
+
+class Stopped(KeyboardInterrupt):
+    """A run was asked to stop, and has saved the step that it stopped at."""
+
+
+class Stop(TrainerCallback):
+    """Saves and stops at the next step that can be gone on from exactly: a multiple of `period` updates.
+
+    `period`: in GRPO the updates from one generation to the next; the rollouts between are not saved.
+    """
+
+    def __init__(self, period: int = 1) -> None:
+        self.period, self.asked = period, False
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        if self.asked and state.global_step % self.period == 0:
+            control.should_save = control.should_training_stop = True
+
+
+@contextmanager
+def stopping(trainer: Trainer, stop: Stop) -> Iterator[None]:
+    """While it trains, the first Ctrl+C (or SIGTERM, as a cluster sends it) lets the step end and saves it, a second one
+    stops at once. Raises Stopped behind the training that was stopped before its end."""
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if stop.asked:
+            raise KeyboardInterrupt
+        stop.asked = True
+        logger.warning("stopping after this step, to save it; Ctrl+C again stops at once and saves nothing")
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if stop.asked and trainer.state.global_step < trainer.state.max_steps:
+        raise Stopped(f"saved at step {trainer.state.global_step} of {trainer.state.max_steps}")
+
+
+def describe(checkpoint: str) -> str:
+    """Where a step checkpoint stands, for a message.
+
+    >>> describe("checkpoints/m/sft/checkpoint-40")
+    'step 40'
+    """
+    return f"step {Path(checkpoint).name.rpartition('-')[2]}"

@@ -1,0 +1,115 @@
+"""What a run that was stopped leaves, whole or broken, and how the next one goes on."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import prepared_grpo, stage
+
+from arith_hf import files
+from arith_hf.train import resume
+
+
+@pytest.fixture(scope="module")
+def steps(road, tmp_path_factory) -> Path:
+    """A folder with the step checkpoints 2 and 4 of fine-tuning; tests copy it."""
+    folder = tmp_path_factory.mktemp("steps") / "sft"
+    parent = ["--model_name_or_path", str(road / "checkpoints/tiny/pretrain"), "--output_dir", str(folder)]
+    assert stage(road, "sft", *parent) == 0
+    return folder
+
+
+@pytest.fixture
+def copy(steps, tmp_path) -> Path:
+    return Path(shutil.copytree(steps, tmp_path / "sft"))
+
+
+def test_the_newest_step_is_gone_on_from(copy):
+    assert resume.last_step(copy) == str(copy / "checkpoint-4")
+    assert {path.name for path in (copy / "checkpoint-4").iterdir()} - {"seal.json"} == set(
+        files.read_json(copy / "checkpoint-4/seal.json")
+    )
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json"])
+@pytest.mark.parametrize("how", ["missing", "cut off"])
+def test_a_broken_step_is_named_and_passed_over(copy, caplog, monkeypatch, sealed, name, how):
+    monkeypatch.setattr(resume.logger, "propagate", True)
+    path = copy / "checkpoint-4" / name
+    whole = path.read_bytes()
+    path.unlink()
+    if how == "cut off":
+        path.write_bytes(whole[: len(whole) // 2])
+    if not sealed:
+        (copy / "checkpoint-4/seal.json").unlink()
+    assert resume.last_step(copy) == str(copy / "checkpoint-2")
+    assert f"passing over {copy}/checkpoint-4" in caplog.text
+    assert name in caplog.text
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.pt", "training_args.bin"])
+def test_a_flipped_bit_is_seen(copy, caplog, monkeypatch, name):
+    monkeypatch.setattr(resume.logger, "propagate", True)
+    path = copy / "checkpoint-4" / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    assert resume.last_step(copy) == str(copy / "checkpoint-2")
+    assert f"{name} is not the file that was written" in caplog.text
+
+
+def test_a_folder_is_held_by_one_run_at_a_time_and_not_by_a_dead_one(tmp_path):
+    held = resume.hold(tmp_path / "sft")
+    with pytest.raises(ValueError, match=f"another run is at work in {tmp_path}/sft"):
+        resume.hold(tmp_path / "sft")
+    held.release()
+    code = f"from arith_hf.train import resume; held = resume.hold({str(tmp_path / 'sft')!r}); print('held', flush=True); input()"
+    other = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert other.stdout.readline() == "held\n"
+    with pytest.raises(ValueError, match="another run is at work"):
+        resume.hold(tmp_path / "sft")
+    other.kill()
+    other.wait()
+    resume.hold(tmp_path / "sft").release()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_asked_to_stop_saves_the_step_and_goes_on_from_it(road, steps, tmp_path, monkeypatch, capsys, number):
+    """At step 1, where none is due; what follows is byte for byte what an undisturbed run has made."""
+    save = resume.Stop.on_step_end
+
+    def interrupted(self, args, state, control, **kwargs):
+        if state.global_step == 1:
+            os.kill(os.getpid(), number)
+        save(self, args, state, control, **kwargs)
+
+    parent = ["--model_name_or_path", str(road / "checkpoints/tiny/pretrain"), "--output_dir", str(tmp_path / "sft")]
+    monkeypatch.setattr(resume.Stop, "on_step_end", interrupted)
+    before = signal.getsignal(number)
+    assert stage(road, "sft", *parent) == 1
+    assert "stopped at step 1 of 4; the same command goes on from there" in capsys.readouterr().err
+    assert signal.getsignal(number) is before
+    assert resume.last_step(tmp_path / "sft") == str(tmp_path / "sft/checkpoint-1")
+    monkeypatch.setattr(resume.Stop, "on_step_end", save)
+    assert stage(road, "sft", *parent) == 0
+    assert files.sha256(tmp_path / "sft/model.safetensors") == files.sha256(steps / "model.safetensors")
+    assert files.read_json(tmp_path / "sft/metrics.json")["resumed_from"].endswith("checkpoint-1")
+
+
+def test_reinforcement_stops_between_two_generations(road, tmp_path):
+    trainer = prepared_grpo(road, tmp_path)
+    (stop,) = (one for one in trainer.callback_handler.callbacks if isinstance(one, resume.Stop))
+    assert stop.period == 2
+    stop.asked = True
+    asked = []
+    for step in (1, 2):
+        trainer.state.global_step = step
+        trainer.control.should_training_stop = False
+        stop.on_step_end(trainer.args, trainer.state, trainer.control)
+        asked.append(trainer.control.should_training_stop)
+    assert asked == [False, True]
