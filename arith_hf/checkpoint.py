@@ -21,7 +21,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 from transformers.utils.logging import disable_progress_bar
 
 import arith_hf.model  # noqa: F401  (makes the Auto classes know `model_type: arith`)
-from arith_hf import __version__, files, notation, tokenizer
+from arith_hf import __version__, files, notation, provenance, tokenizer
 
 ADAPTER = "adapter_config.json"
 
@@ -70,15 +70,19 @@ def load(path: str | Path, **options: Any) -> tuple[Any, PreTrainedTokenizerBase
 
 def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
     """The tokenizer of a checkpoint or tokenizer folder; ValueError where it is not the one that was recorded."""
-    path = check(Path(path))
+    found = read_tokenizer(check(Path(path)))
+    check_fingerprint(found, recorded_fingerprint(Path(path)), Path(path), remedy(Path(path)))
+    return found
+
+
+def read_tokenizer(path: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer that is in a folder, whichever was recorded."""
     if not has_tokenizer(path):
         raise FileNotFoundError(f"no tokenizer in {path}: {remedy(path)}")
     try:
-        found = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+        return AutoTokenizer.from_pretrained(path, trust_remote_code=False)
     except Exception as error:  # the Rust reader raises bare Exception
         raise ValueError(f"{path}: cannot read the tokenizer ({one_line(error)}): {remedy(path)}") from error
-    check_fingerprint(found, recorded_fingerprint(path), path, remedy(path))
-    return found
 
 
 def form_of(path: str | Path) -> notation.Form:
@@ -131,16 +135,22 @@ def check_weights(path: Path, stem: str) -> None:
     if absent := [name for name in needed if not (path / name).is_file()]:
         raise FileNotFoundError(f"no weights in {path} ({', '.join(absent)} missing): {remedy(path)}")
     for shard in shards:
-        try:
-            with safe_open(shard, framework="pt") as opened:
-                opened.keys()
-        except (SafetensorError, OSError) as error:
-            raise ValueError(f"{shard} is broken or cut short ({one_line(error)}): {remedy(path)}") from error
-    metrics = path / "metrics.json"
-    recorded = files.read_json(metrics).get("weights", {}) if metrics.is_file() else {}
+        if fault := broken(shard):
+            raise ValueError(f"{shard} {fault}: {remedy(path)}")
+    recorded = provenance.read(path / "metrics.json").get("weights")
     for shard in shards:
-        if recorded.get(shard.name, files.sha256(shard)) != files.sha256(shard):
-            raise ValueError(f"{shard} is not what the stage saved (see metrics.json): {remedy(path)}")
+        if recorded and recorded.get(shard.name) != files.sha256(shard):
+            raise ValueError(f"{shard} is not what the stage saved (see metrics.json): {again(path)}")
+
+
+def broken(shard: Path) -> str | None:
+    """What keeps a file from being safetensors, without reading its weights; None: nothing."""
+    try:
+        with safe_open(shard, framework="pt") as opened:
+            opened.keys()
+    except (SafetensorError, OSError) as error:
+        return f"is broken or cut short ({one_line(error)})"
+    return None
 
 
 def recorded_fingerprint(path: Path) -> str | None:
@@ -193,6 +203,11 @@ def remedy(path: Path) -> str:
     return "give the folder of a finished checkpoint, or make it again"
 
 
+def again(path: Path) -> str:
+    """What to do about a file that was changed in a finished folder, which make takes for done."""
+    return f"put the old file back, or `rm {path / 'metrics.json'}` and {remedy(path)}"
+
+
 def one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:300]
 
@@ -234,16 +249,15 @@ def save(folder: Path, model: Any, model_tokenizer: PreTrainedTokenizerBase, sou
     """Weights, code, tokenizer and where they come from."""
     model.save_pretrained(folder)
     model_tokenizer.save_pretrained(folder)
-    known = source / "provenance.json"
-    provenance = files.read_json(known) if known.is_file() else {}
-    provenance |= {
-        "stage": stage,
-        "command": f"arith-hf {stage} --checkpoint {source}",
+    made = provenance.start(stage, f"arith-hf {stage} --checkpoint {source}") | {
         "tokenizer_fingerprint": tokenizer.fingerprint(model_tokenizer),
         "parent": str(source),
+        "parent_sha256": provenance.weights_hash(source),
         "arith_hf": __version__,
+        "ancestors": provenance.ancestors(source),
     }
-    files.write_json(folder / "provenance.json", provenance)
+    files.write_json(folder / provenance.NAME, made)
+    files.write_json(folder / "metrics.json", {"stage": stage, **provenance.signature(folder)})
 
 
 def check_output(target: Path, overwrite: bool, source: Path | None = None) -> Path:

@@ -35,7 +35,12 @@ def write_bytes(path: str | Path, content: bytes) -> None:
 
 
 def write_json(path: str | Path, content: Any) -> None:
-    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, to_json(content))
+
+
+def to_json(content: Any) -> str:
+    """The text of a JSON file, as `write_json` writes it."""
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
 def write_jsonl(path: str | Path, rows: Iterable[dict[str, Any]]) -> None:

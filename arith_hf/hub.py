@@ -21,13 +21,12 @@ from huggingface_hub import errors as hub_errors
 from huggingface_hub.utils import validate_repo_id
 from transformers.utils.logging import disable_progress_bar
 
-from arith_hf import checkpoint, files, notation
+from arith_hf import checkpoint, files, notation, provenance
 from arith_hf.checkpoint import Arguments
 
 PUBLISHED = (  # all that a reader of the model needs; no optimizer, no step checkpoints, no logs, no pickles
-    *("config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json", "adapter_config.json"),
-    *("tokenizer*.json", "special_tokens_map.json", "vocab.json", "merges.txt", "chat_template.jinja", "*.py"),
-    *("recipe.yaml", "provenance.json", "metrics.json", "evaluate.json", "evaluate.txt", "README.md", "LICENSE"),
+    *("*.safetensors", *provenance.SIGNED, "recipe.yaml", "metrics.json", "evaluate.json", "evaluate.txt"),
+    *("README.md", "LICENSE"),
 )
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"  # what a second push replaces
 Row = dict[str, Any]
@@ -71,6 +70,7 @@ def card(path: Path, repo_id: str) -> ModelCard:
     if not isinstance(data.base_model, str) or not re.fullmatch(r"[\w.-]+/[\w.-]+", data.base_model):
         data.base_model = None  # a folder on this machine is no model of the Hub
     data.model_name, data.eval_results = repo_id.split("/")[1], list(results(found["evaluate"])) or None
+    model_card.text = provenance.without_section(model_card.text)  # ours has it
     text = f"{BEGIN}\n{describe(path, repo_id, found)}\n{END}"
     if BEGIN in model_card.text and END in model_card.text:
         before, _, rest = model_card.text.partition(BEGIN)
@@ -103,21 +103,23 @@ def results(report: Row) -> Iterator[EvalResult]:
 
 def describe(path: Path, repo_id: str, found: dict[str, Row]) -> str:
     """The part of the card that is ours."""
-    report, provenance = found["evaluate"], found["provenance"]
+    report, made = found["evaluate"], found["provenance"]
     size = report.get("parameters") or found["metrics"].get("parameters")
     recipe = path / "recipe.yaml"
+    chain = [*made.get("ancestors", []), provenance.record(path)] if made else []
     facts = {
-        "stage": provenance.get("stage"),
-        "command": provenance.get("command"),
-        "data": (provenance.get("data") or {}).get("sha256"),
-        "tokenizer fingerprint": provenance.get("tokenizer_fingerprint"),
-        "commit": provenance.get("commit"),
+        "stage": made.get("stage"),
+        "command": made.get("command"),
+        "data": (made.get("data") or {}).get("sha256"),
+        "tokenizer fingerprint": made.get("tokenizer_fingerprint"),
+        "commit": made.get("commit"),
     }
     sections = [
         f"It {checkpoint.form_of(path).WHAT}{f', with {size:,} parameters' if size else ''}.",
         "## Measured\n\n" + measured(report),
         "## Use\n\n" + usage(repo_id, checkpoint.is_adapter(path), checkpoint.form_of(path)),
         "## Made by\n\n" + "\n".join(f"- {key}: `{value}`" for key, value in facts.items() if value),
+        provenance.section(chain) if chain else "",
         f"## Recipe\n\n```yaml\n{recipe.read_text(encoding='utf-8').strip()}\n```" if recipe.is_file() else "",
     ]
     return "\n\n".join(section for section in sections if section)

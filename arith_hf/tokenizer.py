@@ -10,7 +10,9 @@ import hashlib
 import json
 import math
 import os
+import shlex
 import shutil
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -20,7 +22,7 @@ from typing import Any, Literal
 import yaml
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from arith_hf import files, notation, recipe
+from arith_hf import files, notation, provenance, recipe
 from arith_hf.vocabulary import SPECIALS, TASK, train
 
 SAMPLE = 1000  # rows of each file that are proven to come back; a second of work
@@ -112,6 +114,7 @@ def main(argv: list[str]) -> None:
     corpus, output_dir = Path(arguments.dataset_name), Path(arguments.output_dir)
     if not arguments.dataset_name or not arguments.output_dir:
         raise ValueError("need dataset_name and output_dir: --config recipes/<model>/tokenizer.yaml implies both")
+    started, made = time.time(), provenance.start("tokenizer", f"arith-hf tokenizer {shlex.join(argv)}")
     manifest = find_manifest(corpus)
     texts = (row["text"] for row in files.read_jsonl(corpus / "pretrain" / "train.jsonl"))
     task = files.read_json(manifest).get("task", "expression")
@@ -128,7 +131,15 @@ def main(argv: list[str]) -> None:
         "fingerprint": fingerprint(tokenizer),
         "tokens_per_problem": summarise(lengths_),
     }
-    files.write_json(output_dir / "metrics.json", metrics)
+    made |= {
+        "tokenizer_fingerprint": fingerprint(tokenizer),
+        "data": provenance.data_proof(arguments.dataset_name),  # as it is signed
+        "recipe_sha256": files.sha256(output_dir / "recipe.yaml"),
+        "seconds": round(time.time() - started, 1),
+        "ancestors": provenance.ancestors(corpus),
+    }
+    files.write_json(output_dir / provenance.NAME, made)
+    files.write_json(output_dir / "metrics.json", metrics | {"files": provenance.signature(output_dir)["files"]})
     print(json.dumps(metrics))
 
 

@@ -7,6 +7,7 @@ The manifest is removed first and written last, so that a folder with one is a f
 """
 
 import dataclasses
+import shlex
 import time
 from collections.abc import Sequence
 from itertools import chain
@@ -17,7 +18,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from arith_hf import files, recipe
+from arith_hf import files, provenance, recipe
 from arith_hf.corpus import addition, card, census, draw, exam, expression
 from arith_hf.corpus.arguments import CorpusArguments
 
@@ -29,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Read the recipe, write the corpus, print what was written."""
     arguments = read(argv or [])
     started = time.perf_counter()
-    manifest = build(arguments)
+    manifest = build(arguments, f"arith-hf corpus {shlex.join(argv or [])}")
     show(str(arguments.output_dir), manifest, time.perf_counter() - started)
     return 0
 
@@ -51,8 +52,9 @@ def room(task: str) -> ModuleType:
     return rooms[task]
 
 
-def build(arguments: CorpusArguments) -> dict[str, Any]:
+def build(arguments: CorpusArguments, command: str | None = None) -> dict[str, Any]:
     """Write every file of a corpus, the manifest last, and return the manifest."""
+    started, made = time.time(), provenance.start("corpus", command)
     if not arguments.output_dir:
         raise ValueError("need output_dir, the folder to write, such as --output_dir data/expression")
     folder, of = Path(arguments.output_dir), room(arguments.task)
@@ -78,6 +80,15 @@ def build(arguments: CorpusArguments) -> dict[str, Any]:
     if any(manifest["overlap"].values()):
         raise RuntimeError(f"splits share problems, which must not be: {manifest['overlap']}; {folder} is not finished")
     files.write_text(folder / "README.md", card.write(folder.resolve().name, manifest, of.CARD))
+    made |= {
+        "seed": arguments.seed,
+        "recipe_sha256": provenance.digest(said),
+        "manifest_sha256": provenance.unsigned_hash(manifest),
+        "seconds": round(time.time() - started, 1),
+    }
+    files.write_json(
+        folder / provenance.NAME, made
+    )  # of this run, and so not in the manifest, which another run repeats
     files.write_json(folder / "manifest.json", manifest)
     return manifest
 
@@ -85,7 +96,8 @@ def build(arguments: CorpusArguments) -> dict[str, Any]:
 def clear(folder: Path) -> None:
     """Remove the manifest first, then every file that an earlier recipe may have left."""
     (folder / "manifest.json").unlink(missing_ok=True)
-    (folder / FACTS).unlink(missing_ok=True)
+    for name in (provenance.NAME, FACTS):
+        (folder / name).unlink(missing_ok=True)
     for part in FOLDERS:
         for old in (folder / part).glob("*.jsonl"):
             old.unlink()

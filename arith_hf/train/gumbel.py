@@ -267,6 +267,7 @@ def prepare(argv: list[str]) -> tuple[GumbelTrainer, stage.Run]:
     """Everything checked and loaded, nothing trained."""
     own, training, model_config = recipe.read((GumbelArguments, TrainingArguments, ModelConfig), argv, "gumbel")
     check(own, training)
+    stage.count_tokens(training)
     model, model_tokenizer = data.load_parent(model_config)
     if getattr(model.config, "line_stride", None) is not None:
         raise ValueError(

@@ -3,16 +3,12 @@
 May not know which trainer it serves, nor what the text means. `metrics.json` is written last: it means "finished".
 """
 
-import hashlib
 import os
-import platform
 import shlex
 import shutil
-import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -22,10 +18,10 @@ from peft import PeftModel
 from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments, set_seed
 from transformers.utils import logging
 
-from arith_hf import files, recipe, tokenizer
+from arith_hf import files, provenance, recipe, tokenizer
+from arith_hf.provenance import data_proof
 
 logger = logging.get_logger("arith_hf")
-LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers")
 RESULTS = (
     *("metrics.json", "evaluate.json", "evaluate.txt", "samples.jsonl"),
     *("trainer_state.json", "config.json", "model.safetensors"),
@@ -87,24 +83,34 @@ def begin(
     output_dir = Path(str(training.output_dir))
     said = recipe.explicit(instances, argv, verb)
     said.pop("resume_from_checkpoint", None)
-    provenance = {
-        "stage": output_dir.name,
-        "command": f"arith-hf {verb} {shlex.join(argv)}",
+    data = data_proof(next(one.dataset_name for one in instances if hasattr(one, "dataset_name")))
+    made_by = next(
+        (str(one.tokenizer_name_or_path) for one in instances if hasattr(one, "tokenizer_name_or_path")), None
+    )
+    gpu = torch.cuda.get_device_name(training.device) if training.device.type == "cuda" else None
+    made = provenance.start(output_dir.name, f"arith-hf {verb} {shlex.join(argv)}", gpu) | {
+        "tokenizer": made_by,
         "tokenizer_fingerprint": tokenizer.fingerprint(model_tokenizer),
-        "data": data_proof(next(one.dataset_name for one in instances if hasattr(one, "dataset_name"))),
+        "data": data,
+        "recipe_sha256": provenance.text_hash(as_yaml(said)),
         "parent": parent,
-        "parent_sha256": None if parent is None else weights_hash(Path(parent)),
+        "parent_sha256": None if parent is None else provenance.weights_hash(Path(parent)),
         "seed": training.seed,
+        "data_seed": training.data_seed,
         "processes": training.world_size,
+        "threads": torch.get_num_threads(),
         "mixed_precision": training.mixed_precision,
         "device": training.device.type,
-        "versions": {name: version(name) for name in LIBRARIES},
-        "python": platform.python_version(),
-        "commit": commit(),
+        "ancestors": provenance.ancestors(data["path"], made_by, parent),
     }
-    resume_from = choose_resume(training, output_dir, said, provenance)
+    resume_from = choose_resume(training, output_dir, said, made)
     set_seed(training.seed)
-    return Run(output_dir.name, output_dir, said, provenance, resume_from)
+    return Run(output_dir.name, output_dir, said, made, resume_from)
+
+
+def as_yaml(said: dict[str, Any]) -> str:
+    """The text of recipe.yaml: every key that was said, wherever, with its value."""
+    return yaml.safe_dump(said, sort_keys=False)
 
 
 def require_compiler(training: TrainingArguments) -> None:
@@ -124,8 +130,14 @@ def require_compiler(training: TrainingArguments) -> None:
         training.torch_compile, training.torch_compile_backend, training.torch_compile_mode = False, None, None
 
 
+def count_tokens(training: TrainingArguments) -> None:
+    """Let the trainer count the tokens that it is fed, unless the recipe says how; GRPO counts its own."""
+    if training.include_num_input_tokens_seen == "no":
+        training.include_num_input_tokens_seen = "non_padding"
+
+
 def choose_resume(
-    training: TrainingArguments, output_dir: Path, said: dict[str, Any], provenance: dict[str, Any]
+    training: TrainingArguments, output_dir: Path, said: dict[str, Any], made: dict[str, Any]
 ) -> str | None:
     """The step checkpoint to go on from: the one asked for, else that of an unfinished run of this same recipe."""
     asked = (training.resume_from_checkpoint or "").lower()
@@ -143,7 +155,7 @@ def choose_resume(
         logger.warning(f"the step checkpoints in {output_dir} were not written to their end: starting over")
     if last is None or asked == "false" or (not asked and (output_dir / "metrics.json").exists()):
         return None
-    changed = changes(output_dir, said, provenance)
+    changed = changes(output_dir, said, made)
     if changed and not asked:
         raise ValueError(
             f"{output_dir} holds an unfinished run of something else ({', '.join(changed)} changed): give "
@@ -160,16 +172,16 @@ def last_step(output_dir: Path) -> str | None:
     return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2]))) if whole else None
 
 
-def changes(output_dir: Path, said: dict[str, Any], provenance: dict[str, Any]) -> list[str]:
+def changes(output_dir: Path, said: dict[str, Any], made: dict[str, Any]) -> list[str]:
     """What differs, of all that can change the weights, between the run that left `output_dir` and this one."""
     try:
         old_recipe = yaml.safe_load((output_dir / "recipe.yaml").read_text(encoding="utf-8")) or {}
-        old = files.read_json(output_dir / "provenance.json")
+        old = files.read_json(output_dir / provenance.NAME)
     except (OSError, ValueError):
         return ["recipe.yaml or provenance.json"]
     keys = [key for key in {**old_recipe, **said} if old_recipe.get(key) != said.get(key) and key not in HARMLESS]
     inputs = ("tokenizer_fingerprint", "data", "parent_sha256", "processes", "mixed_precision")
-    return keys + [key for key in inputs if old.get(key) != provenance[key]]
+    return keys + [key for key in inputs if old.get(key) != made[key]]
 
 
 def run(trainer: Trainer, run: Run) -> None:
@@ -177,8 +189,8 @@ def run(trainer: Trainer, run: Run) -> None:
     trainer.accelerator.wait_for_everyone()  # all have decided from the folder as it was
     if trainer.is_world_process_zero():
         clear(run.output_dir, keep_steps=run.resume_from is not None)
-        files.write_text(run.output_dir / "recipe.yaml", yaml.safe_dump(run.recipe, sort_keys=False))
-        files.write_json(run.output_dir / "provenance.json", run.provenance)
+        files.write_text(run.output_dir / "recipe.yaml", as_yaml(run.recipe))
+        files.write_json(run.output_dir / provenance.NAME, run.provenance)
     trainer.accelerator.wait_for_everyone()
     before = sum(os.times()[:4])
     try:
@@ -208,29 +220,40 @@ def finish(trainer: Trainer, run: Run) -> None:
     if not trainer.is_world_process_zero():
         return
     trainer.save_state()  # what was logged, for the report
-    trainer.create_model_card(model_name=f"{run.output_dir.parent.name}-{run.stage}")
-    metrics = summarize(trainer, run) | {"weights": weights(run.output_dir)}
+    metrics = summarize(trainer, run) | provenance.signature(run.output_dir)
+    write_card(trainer, run, metrics)
     files.write_json(run.output_dir / "metrics.json", metrics)
     shown = ("parameters", "steps", "eval_loss", "eval_exact_match", "seconds")
     print(f"{run.stage}: " + ", ".join(f"{key} {metrics[key]}" for key in shown if metrics.get(key) is not None))
     print(f"saved {run.output_dir}")
 
 
+def write_card(trainer: Trainer, run: Run, metrics: dict[str, Any]) -> None:
+    """The trainer's own model card, and below it where the model comes from."""
+    trainer.create_model_card(model_name=f"{run.output_dir.parent.name}-{run.stage}")
+    readme = run.output_dir / "README.md"
+    lineage = provenance.section([*run.provenance["ancestors"], run.provenance | metrics])
+    files.write_text(readme, f"{readme.read_text(encoding='utf-8').rstrip()}\n\n{lineage}\n")
+
+
 def merge(trainer: Trainer, run: Run) -> None:
-    """Save the adapter with its tokenizer and provenance, then fold it into the model that the stage will save."""
+    """Save the adapter whole, as a checkpoint of its own, then fold it into the model that the stage will save."""
     adapted, folder = trainer.accelerator.unwrap_model(trainer.model), run.output_dir / "adapter"
     if trainer.is_world_process_zero():
         adapted.save_pretrained(str(folder))
         cast(PreTrainedTokenizerBase, trainer.processing_class).save_pretrained(folder)
-        files.write_json(folder / "provenance.json", run.provenance)
+        files.write_text(folder / "recipe.yaml", as_yaml(run.recipe))
+        files.write_json(folder / provenance.NAME, run.provenance)
+        signed = {"stage": run.stage, **provenance.signature(folder)}
+        files.write_json(folder / "metrics.json", signed)
     trainer.model = trainer.model_wrapped = adapted.merge_and_unload()
 
 
 def summarize(trainer: Trainer, run: Run) -> dict[str, Any]:
     """The numbers of a run: size, steps, seconds of wall since it began or was resumed, CPU seconds of its training.
 
-    These are of this process, all threads, and of children it has waited for (a compiler), evaluations included; not of
-    what came before the first step.
+    CPU seconds are of this process, all threads, and of children it has waited for (a compiler), evaluations included; not
+    of what came before the first step. `tokens` (no padding) and `flops` are of all steps, those before a resume too.
 
     `eval_*` are those of the weights that are saved: of the best step where the best is loaded, else the last.
     """
@@ -246,36 +269,10 @@ def summarize(trainer: Trainer, run: Run) -> dict[str, Any]:
         "steps": state.global_step,
         "best_step": best,
         "tokens": state.num_input_tokens_seen or None,
+        "flops": int(state.total_flos) or None,  # the Trainer's total_flos, which are 0 in GRPO
         "seconds": round(time.time() - run.started, 1),
         "cpu_seconds": round(run.cpu_seconds, 1),
         "resumed_from": run.resume_from,
         **scores,
         **training,
     }
-
-
-def data_proof(dataset_name: str) -> dict[str, str]:
-    """Path of the data and the hash that pins its content: of the manifest for a corpus, of the file for one file."""
-    path = Path(dataset_name)
-    pinned = path / "manifest.json" if path.is_dir() else path
-    return {"path": dataset_name, "sha256": files.sha256(pinned)}
-
-
-def weights_hash(checkpoint: Path) -> str:
-    """One hash of all weight files of a checkpoint."""
-    return hashlib.sha256("".join(weights(checkpoint).values()).encode()).hexdigest()
-
-
-def weights(checkpoint: Path) -> dict[str, str]:
-    """The hash of each weight file, which `checkpoint.load` compares: a flipped byte would answer as if whole."""
-    return {path.name: files.sha256(path) for path in sorted(checkpoint.glob("*.safetensors"))}
-
-
-def commit() -> str | None:
-    """The git commit that the code is of, marked where it was edited since; None outside a repository."""
-    describe = ["git", "describe", "--always", "--dirty", "--abbrev=40"]
-    try:
-        done = subprocess.run(describe, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
-    except OSError:
-        return None
-    return done.stdout.strip() or None

@@ -62,7 +62,9 @@ def rows(folder: Path, name: str) -> list[dict]:
 
 
 def written(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    """Every file but the one that tells of the run: when, where, how long."""
+    paths = (path for path in folder.rglob("*") if path.is_file() and path.name != "provenance.json")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
 def operands(form: str, row: dict) -> tuple[int, ...]:
