@@ -27,6 +27,7 @@ VERBS = {  # verb -> (module, function, what it does)
     "audit-reward": ("arith_hf.audit", "main", "find out whether a reward function can be cheated"),
     "doctor": ("arith_hf.doctor", "main", "say what is wrong with a run of grpo, and what to try"),
     "evaluate": ("arith_hf.evaluate", "main", "measure a checkpoint on the saved test sets"),
+    "lineage": ("arith_hf.lineage", "main", "print where a checkpoint comes from, and compare every hash on the way"),
     "solve": ("arith_hf.solve", "main", "answer problems: interactive, one, or a JSONL file"),
     "merge": ("arith_hf.checkpoint", "merge_main", "fold a LoRA adapter into a full checkpoint"),
     "export": ("arith_hf.checkpoint", "export_main", "write the stock Llama or Qwen3 form of a checkpoint"),

@@ -53,6 +53,7 @@ def load(path: str | Path, **options: Any) -> tuple[Any, PreTrainedTokenizerBase
     else:
         check_weights(path, "adapter_model")
         base = base_of(path)
+        check_base(path, base)
         model_tokenizer = load_tokenizer(path if has_tokenizer(path) else base)
         model, _ = load(base, **options)
         check_fingerprint(model_tokenizer, recorded_fingerprint(base), base, f"train {path} again on its base")
@@ -137,9 +138,11 @@ def check_weights(path: Path, stem: str) -> None:
     for shard in shards:
         if fault := broken(shard):
             raise ValueError(f"{shard} {fault}: {remedy(path)}")
-    recorded = provenance.read(path / "metrics.json").get("weights")
-    for shard in shards:
-        if recorded and recorded.get(shard.name) != files.sha256(shard):
+    recorded = provenance.read(path / "metrics.json").get("weights") or {}
+    if not isinstance(recorded, dict):
+        raise ValueError(f"{path / 'metrics.json'}: need the hash of each file as weights: {again(path)}")
+    for shard in shards if recorded else ():
+        if recorded.get(shard.name) != files.sha256(shard):
             raise ValueError(f"{shard} is not what the stage saved (see metrics.json): {again(path)}")
 
 
@@ -151,6 +154,17 @@ def broken(shard: Path) -> str | None:
     except (SafetensorError, OSError) as error:
         return f"is broken or cut short ({one_line(error)})"
     return None
+
+
+def check_base(adapter: Path, base: Path) -> None:
+    """ValueError where the base was changed or made anew since the adapter was trained on it."""
+    made = provenance.read(adapter / provenance.NAME)
+    trained_on, actual = made.get("parent_sha256"), provenance.weights_hash(base)
+    if trained_on and trained_on != actual:
+        raise ValueError(
+            f"{adapter} was trained on weights {trained_on}, those in {base} are {actual}: put back the "
+            f"old ones, or train {adapter} again"
+        )
 
 
 def recorded_fingerprint(path: Path) -> str | None:
@@ -205,7 +219,9 @@ def remedy(path: Path) -> str:
 
 def again(path: Path) -> str:
     """What to do about a file that was changed in a finished folder, which make takes for done."""
-    return f"put the old file back, or `rm {path / 'metrics.json'}` and {remedy(path)}"
+    stage = re.search(r"^(?:.*/)?checkpoints/[^/]+/[^/]+", path.as_posix())
+    anew = f"`rm {stage[0]}/metrics.json` and {remedy(path)}" if stage else f"make {path} again"
+    return f"put the old file back, or {anew}"
 
 
 def one_line(error: BaseException) -> str:

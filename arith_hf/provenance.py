@@ -1,7 +1,7 @@
-"""Where a folder comes from: what made it, from what, by which code, on which machine; hashes that later readers compare.
+"""Where a folder comes from: what made it, from what, by which code, on which machine; hashes for later readers.
 
-May not know what any stage does, and loads no framework. A folder's own part stands in provenance.json; `ancestors` in it
-are those of all that it was made from, so that a checkpoint which travels alone still tells its whole chain.
+May not know what any stage does, and loads no framework. A folder's own part stands in provenance.json; `ancestors` in
+it are those of all that it was made from, so that a checkpoint which travels alone still tells its whole chain.
 """
 
 import hashlib
@@ -49,7 +49,7 @@ def start(stage: str, command: str | None, gpu: str | None = None) -> Row:
 
 
 def commit() -> str | None:
-    """The git commit that the code is of, marked `-dirty` where a tracked file was edited since; None where it is of none.
+    """The git commit of the code, marked `-dirty` where a tracked file was edited since; None where there is none.
 
     A package that was installed into another project's tree is not of that project's commit.
     """
@@ -166,7 +166,7 @@ def record(path: Path) -> Row:
 
 
 def ancestors(*sources: str | Path | None) -> list[Row]:
-    """The records of all that `sources` come from, and of these themselves: what comes from another stands behind it."""
+    """The records of all that `sources` come from, and of these themselves, the oldest first."""
     found: list[Row] = []
     for source in map(Path, filter(None, sources)):
         before = read(source / NAME).get("ancestors", []) if source.is_dir() else []

@@ -252,8 +252,9 @@ def merge(trainer: Trainer, run: Run) -> None:
 def summarize(trainer: Trainer, run: Run) -> dict[str, Any]:
     """The numbers of a run: size, steps, seconds of wall since it began or was resumed, CPU seconds of its training.
 
-    CPU seconds are of this process, all threads, and of children it has waited for (a compiler), evaluations included; not
-    of what came before the first step. `tokens` (no padding) and `flops` are of all steps, those before a resume too.
+    CPU seconds are of this process, all threads, and of children it has waited for (a compiler), evaluations included;
+    not of what came before the first step. `tokens` (no padding) and `flops` are of all steps, those before a resume
+    too.
 
     `eval_*` are those of the weights that are saved: of the best step where the best is loaded, else the last.
     """
