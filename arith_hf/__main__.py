@@ -82,7 +82,8 @@ def run(verb: str, arguments: list[str], debug: bool) -> int:
 def explain(error: BaseException) -> tuple[str, int]:
     """One line for the user, and the exit status."""
     if isinstance(error, KeyboardInterrupt):
-        return "interrupted; the same command goes on from the last step that was saved", 1
+        what = str(error) or "interrupted"
+        return f"{what}; the same command goes on from the last step that was saved", 1
     if isinstance(error, (ValueError, FileNotFoundError, NotADirectoryError, IsADirectoryError, FileExistsError)):
         return str(error), 2
     if isinstance(error, BrokenPipeError):

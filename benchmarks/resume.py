@@ -3,7 +3,7 @@ again, and what it leaves is compared byte for byte.
 
 May not know how a stage goes on. Killed is the whole process group, by SIGKILL, at a moment drawn from the time that an
 undisturbed run takes; the same command is given again until it ends. Then the next such run begins, until all kills are
-spent. Compared are weights and other files that a stage publishes, its metrics and every line of its log, but for times.
+spent. Compared is all that a stage publishes, weights, metrics and every line of its log, but for times.
 
     make verify-resume MODEL=smoke [ARGS='--kills 20']
     python -m benchmarks.resume --recipes recipes/smoke --kills 20 [--stages sft grpo]
@@ -70,7 +70,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def read(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m benchmarks.resume", allow_abbrev=False)
-    parser.add_argument("--recipes", type=Path, required=True, help="folder of a model whose stages before are finished")
+    parser.add_argument(
+        "--recipes", type=Path, required=True, help="folder of a model whose stages before are finished"
+    )
     parser.add_argument("--kills", type=int, default=20, help="of each stage")
     parser.add_argument("--stages", nargs="+", choices=STAGES, help="these only (default: all that have a recipe)")
     parser.add_argument("--folder", type=Path, default=Path("checkpoints/resume"), help="where the runs are kept")

@@ -5,6 +5,7 @@ May not know the problems: prompts come with their answers, and a reward functio
     accelerate launch --config_file recipes/accelerate/cpu.yaml -m arith_hf grpo --config recipes/M/grpo.yaml
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -62,12 +63,17 @@ class RecordedTrainer(FrontierTrainer, Recorder):
 
 def check(training: GRPOConfig) -> None:
     """ValueError where a run could not be resumed exactly: a step checkpoint must fall between two generations."""
-    period = (training.steps_per_generation or 1) * training.num_iterations
-    if training.save_strategy == "steps" and training.save_steps * training.gradient_accumulation_steps % period:
+    if training.save_strategy == "steps" and training.save_steps % between(training):
         raise ValueError(
-            f"save_steps: need a multiple of steps_per_generation x num_iterations / gradient_accumulation_steps "
-            f"({period} / {training.gradient_accumulation_steps}), got {training.save_steps}"
+            f"save_steps: need a multiple of {between(training)}, the updates between two generations "
+            f"(steps_per_generation x num_iterations / gradient_accumulation_steps), got {training.save_steps}"
         )
+
+
+def between(training: GRPOConfig) -> int:
+    """Updates from one moment at which no rollout is left over to the next; only there a run can be resumed exactly."""
+    batches = (training.steps_per_generation or 1) * training.num_iterations
+    return math.lcm(batches, training.gradient_accumulation_steps) // training.gradient_accumulation_steps
 
 
 def writer(own: GrpoArguments, training: GRPOConfig) -> Callable[..., dict[str, Any]] | None:
@@ -94,7 +100,7 @@ def answerable(
 
 def main(argv: list[str]) -> None:
     trainer, run = prepare(argv)
-    stage.run(trainer, run)
+    stage.run(trainer, run, period=between(trainer.args))
     stage.finish(trainer, run)
 
 

@@ -1,10 +1,9 @@
-"""Going on where a run was stopped: which step checkpoint is whole, who is at work in a folder, and stopping well.
+"""Going on where a run was stopped: from which step checkpoint, and whether it may; stopping so that one can.
 
 May not know what is trained. A step checkpoint is sealed once all its files are written: `seal.json` has their hashes.
 One that is not sealed, as the run was killed before, is looked at as far as its files can be without.
 """
 
-import json
 import signal
 import zipfile
 from collections.abc import Iterator
@@ -13,17 +12,67 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import yaml
 from accelerate import PartialState
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.utils import logging
 
-from arith_hf import files
+from arith_hf import files, provenance
 
 logger = logging.get_logger("arith_hf")
 SEAL, STATE, LOCK = "seal.json", "trainer_state.json", ".lock"
 NEEDED = ("optimizer*", "scheduler.pt", "rng_state*.pth")  # beside the weights; an optimizer in parts is a folder
+
+HARMLESS = {
+    *("logging_steps", "report_to", "run_name", "disable_tqdm", "save_total_limit"),
+    *("num_sample_generations", "record_rollouts"),
+}
+
+
+# Which
+
+
+def choose(training: TrainingArguments, output_dir: Path, said: dict[str, Any], made: dict[str, Any]) -> str | None:
+    """The step checkpoint to go on from: the one asked for, else that of an unfinished run of this same recipe."""
+    asked = (training.resume_from_checkpoint or "").lower()
+    last = last_step(output_dir)
+    if asked not in ("", "true", "false"):
+        chosen = Path(str(training.resume_from_checkpoint))
+        if not chosen.is_dir() or (broken := fault(chosen)):
+            said_why = broken if chosen.is_dir() else "no such folder"
+            raise FileNotFoundError(
+                f"no whole step checkpoint at {chosen} ({said_why}): have {last or 'none'} in {output_dir}"
+            )
+        return str(chosen)
+    if asked == "true" and last is None:
+        raise FileNotFoundError(f"nothing to resume in {output_dir}: leave --resume_from_checkpoint out to start")
+    if last is None and next(output_dir.glob("checkpoint-*"), None):
+        logger.warning(f"no step checkpoint in {output_dir} is whole: starting over")
+    if last is None or asked == "false" or (not asked and (output_dir / "metrics.json").exists()):
+        return None
+    changed = changes(output_dir, said, made)
+    if changed and not asked:
+        raise ValueError(
+            f"{output_dir} holds an unfinished run of something else ({', '.join(changed)} changed): give "
+            f"--resume_from_checkpoint true to go on from {Path(last).name}, false to start over "
+            "(through make: ARGS='--resume_from_checkpoint false')"
+        )
+    logger.warning(f"going on from {last}" + (f" with other {', '.join(changed)}" if changed else ""))
+    return last
+
+
+def changes(output_dir: Path, said: dict[str, Any], made: dict[str, Any]) -> list[str]:
+    """What differs, of all that can change the weights, between the run that left `output_dir` and this one."""
+    try:
+        old_recipe = yaml.safe_load((output_dir / "recipe.yaml").read_text(encoding="utf-8")) or {}
+        old = files.read_json(output_dir / provenance.NAME)
+    except (OSError, ValueError):
+        return ["recipe.yaml or provenance.json"]
+    keys = [key for key in {**old_recipe, **said} if old_recipe.get(key) != said.get(key) and key not in HARMLESS]
+    inputs = ("tokenizer_fingerprint", "data", "parent_sha256", "processes", "mixed_precision")
+    return keys + [key for key in inputs if old.get(key) != made[key]]
 
 
 # Whole or not
@@ -135,8 +184,10 @@ class Stop(TrainerCallback):
 
 @contextmanager
 def stopping(trainer: Trainer, stop: Stop) -> Iterator[None]:
-    """While it trains, the first Ctrl+C (or SIGTERM, as a cluster sends it) lets the step end and saves it, a second one
-    stops at once. Raises Stopped behind the training that was stopped before its end."""
+    """While it trains, the first Ctrl+C (or SIGTERM, as a cluster sends it) lets the step end and saves it.
+
+    A second one stops at once. Raises Stopped behind a training that was stopped before its end.
+    """
 
     def ask(number: int, frame: FrameType | None) -> None:
         if stop.asked:
@@ -151,13 +202,4 @@ def stopping(trainer: Trainer, stop: Stop) -> Iterator[None]:
         for number, handler in before.items():
             signal.signal(number, handler)
     if stop.asked and trainer.state.global_step < trainer.state.max_steps:
-        raise Stopped(f"saved at step {trainer.state.global_step} of {trainer.state.max_steps}")
-
-
-def describe(checkpoint: str) -> str:
-    """Where a step checkpoint stands, for a message.
-
-    >>> describe("checkpoints/m/sft/checkpoint-40")
-    'step 40'
-    """
-    return f"step {Path(checkpoint).name.rpartition('-')[2]}"
+        raise Stopped(f"stopped at step {trainer.state.global_step} of {trainer.state.max_steps}, which is saved")

@@ -14,22 +14,20 @@ from typing import Any, Literal, cast
 
 import torch
 import yaml
+from filelock import FileLock
 from peft import PeftModel
 from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments, set_seed
 from transformers.utils import logging
 
 from arith_hf import files, provenance, recipe, tokenizer
 from arith_hf.provenance import data_proof
+from arith_hf.train import resume
 
 logger = logging.get_logger("arith_hf")
 RESULTS = (
     *("metrics.json", "evaluate.json", "evaluate.txt", "samples.jsonl"),
     *("trainer_state.json", "config.json", "model.safetensors"),
 )
-HARMLESS = {
-    *("logging_steps", "report_to", "run_name", "disable_tqdm", "save_total_limit"),
-    *("num_sample_generations", "record_rollouts"),
-}
 
 
 @dataclass
@@ -60,6 +58,7 @@ class Run:
     resume_from: str | None
     started: float = field(default_factory=time.time)
     cpu_seconds: float = 0.0
+    lock: FileLock | None = None  # of the process that writes
 
 
 def begin(
@@ -70,9 +69,10 @@ def begin(
     model_tokenizer: PreTrainedTokenizerBase,
     parent: str | None,
 ) -> Run:
-    """Check what must hold before any compute, and decide where to go on from; nothing is written yet.
+    """Check what must hold before any compute, and decide where to go on from; nothing but a lock is written yet.
 
-    Raises ValueError where processes do not see each other, or the folder holds an unfinished run of something else.
+    Raises ValueError where processes do not see each other, another run is at work in the folder, or it holds an
+    unfinished run of something else.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) != training.world_size:
         raise ValueError(
@@ -103,9 +103,10 @@ def begin(
         "device": training.device.type,
         "ancestors": provenance.ancestors(data["path"], made_by, parent),
     }
-    resume_from = choose_resume(training, output_dir, said, made)
+    lock = resume.hold(output_dir) if training.process_index == 0 else None
+    resume_from = resume.choose(training, output_dir, said, made)
     set_seed(training.seed)
-    return Run(output_dir.name, output_dir, said, made, resume_from)
+    return Run(output_dir.name, output_dir, said, made, resume_from, lock=lock)
 
 
 def as_yaml(said: dict[str, Any]) -> str:
@@ -136,56 +137,11 @@ def count_tokens(training: TrainingArguments) -> None:
         training.include_num_input_tokens_seen = "non_padding"
 
 
-def choose_resume(
-    training: TrainingArguments, output_dir: Path, said: dict[str, Any], made: dict[str, Any]
-) -> str | None:
-    """The step checkpoint to go on from: the one asked for, else that of an unfinished run of this same recipe."""
-    asked = (training.resume_from_checkpoint or "").lower()
-    last = last_step(output_dir)
-    if asked not in ("", "true", "false"):
-        whole = ("trainer_state.json", "scheduler.pt")  # a finished model has the first too
-        if not all(Path(str(training.resume_from_checkpoint), name).is_file() for name in whole):
-            raise FileNotFoundError(
-                f"no step checkpoint at {training.resume_from_checkpoint}: have {last or 'none'} in {output_dir}"
-            )
-        return training.resume_from_checkpoint
-    if asked == "true" and last is None:
-        raise FileNotFoundError(f"nothing to resume in {output_dir}: leave --resume_from_checkpoint out to start")
-    if last is None and next(output_dir.glob("checkpoint-*"), None):
-        logger.warning(f"the step checkpoints in {output_dir} were not written to their end: starting over")
-    if last is None or asked == "false" or (not asked and (output_dir / "metrics.json").exists()):
-        return None
-    changed = changes(output_dir, said, made)
-    if changed and not asked:
-        raise ValueError(
-            f"{output_dir} holds an unfinished run of something else ({', '.join(changed)} changed): give "
-            f"--resume_from_checkpoint true to go on from {Path(last).name}, false to start over "
-            "(through make: ARGS='--resume_from_checkpoint false')"
-        )
-    logger.warning(f"going on from {last}" + (f" with other {', '.join(changed)}" if changed else ""))
-    return last
+def run(trainer: Trainer, run: Run, period: int = 1) -> None:
+    """Mark the folder unfinished and train, or go on; from here on a ValueError is a library's failure.
 
-
-def last_step(output_dir: Path) -> str | None:
-    """The newest step checkpoint that was written to its end: the trainer's state is the last file of each."""
-    whole = [path.parent for path in output_dir.glob("checkpoint-*/trainer_state.json") if path.stat().st_size]
-    return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2]))) if whole else None
-
-
-def changes(output_dir: Path, said: dict[str, Any], made: dict[str, Any]) -> list[str]:
-    """What differs, of all that can change the weights, between the run that left `output_dir` and this one."""
-    try:
-        old_recipe = yaml.safe_load((output_dir / "recipe.yaml").read_text(encoding="utf-8")) or {}
-        old = files.read_json(output_dir / provenance.NAME)
-    except (OSError, ValueError):
-        return ["recipe.yaml or provenance.json"]
-    keys = [key for key in {**old_recipe, **said} if old_recipe.get(key) != said.get(key) and key not in HARMLESS]
-    inputs = ("tokenizer_fingerprint", "data", "parent_sha256", "processes", "mixed_precision")
-    return keys + [key for key in inputs if old.get(key) != made[key]]
-
-
-def run(trainer: Trainer, run: Run) -> None:
-    """Mark the folder unfinished and train, or go on; from here on a ValueError is a library's failure."""
+    Asked to stop (Ctrl+C) it does so at a multiple of `period` updates, saves, and raises `resume.Stopped`.
+    """
     trainer.accelerator.wait_for_everyone()  # all have decided from the folder as it was
     if trainer.is_world_process_zero():
         clear(run.output_dir, keep_steps=run.resume_from is not None)
@@ -193,11 +149,31 @@ def run(trainer: Trainer, run: Run) -> None:
         files.write_json(run.output_dir / provenance.NAME, run.provenance)
     trainer.accelerator.wait_for_everyone()
     before = sum(os.times()[:4])
+    if run.resume_from:
+        trainer.args.eval_on_start = False  # was done at the start; done again it would be one more line of the log
+    stop = resume.Stop(period)
+    for callback in (resume.Seal(), stop):
+        trainer.add_callback(callback)
     try:
-        trainer.train(resume_from_checkpoint=run.resume_from)
+        with resume.stopping(trainer, stop):
+            trainer.train(resume_from_checkpoint=run.resume_from)
     except ValueError as error:
         raise RuntimeError(str(error)) from error
     run.cpu_seconds = sum(os.times()[:4]) - before
+    told = trainer.state.log_history[-1]
+    if "train_loss" in told:  # the Trainer's is of the steps since it was resumed
+        told["train_loss"] = mean_loss(trainer.state.log_history)
+
+
+def mean_loss(log: Sequence[dict[str, Any]]) -> float | None:
+    """The mean of the losses logged, each weighed by the steps since the one before; None where none was.
+
+    >>> mean_loss([{"step": 2, "loss": 1.0}, {"step": 2, "eval_loss": 9.0}, {"step": 3, "loss": 4.0}])
+    2.0
+    """
+    losses = [(row["step"], row["loss"]) for row in log if "loss" in row]
+    steps = [step - before for (step, _), (before, _) in zip(losses, [(0, 0.0), *losses], strict=False)]
+    return sum(n * loss for n, (_, loss) in zip(steps, losses, strict=True)) / sum(steps) if losses else None
 
 
 def clear(output_dir: Path, keep_steps: bool) -> None:

@@ -11,7 +11,7 @@ import pytest
 from conftest import prepared_grpo, stage
 
 from arith_hf import files
-from arith_hf.train import resume
+from arith_hf.train import grpo, resume
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,9 @@ def test_the_newest_step_is_gone_on_from(copy):
 
 
 @pytest.mark.parametrize("sealed", [True, False])
-@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json"])
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json"]
+)
 @pytest.mark.parametrize("how", ["missing", "cut off"])
 def test_a_broken_step_is_named_and_passed_over(copy, caplog, monkeypatch, sealed, name, how):
     monkeypatch.setattr(resume.logger, "propagate", True)
@@ -79,7 +81,9 @@ def test_a_folder_is_held_by_one_run_at_a_time_and_not_by_a_dead_one(tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_run_that_is_asked_to_stop_saves_the_step_and_goes_on_from_it(road, steps, tmp_path, monkeypatch, capsys, number):
+def test_a_run_that_is_asked_to_stop_saves_the_step_and_goes_on_from_it(
+    road, steps, tmp_path, monkeypatch, capsys, number
+):
     """At step 1, where none is due; what follows is byte for byte what an undisturbed run has made."""
     save = resume.Stop.on_step_end
 
@@ -92,7 +96,7 @@ def test_a_run_that_is_asked_to_stop_saves_the_step_and_goes_on_from_it(road, st
     monkeypatch.setattr(resume.Stop, "on_step_end", interrupted)
     before = signal.getsignal(number)
     assert stage(road, "sft", *parent) == 1
-    assert "stopped at step 1 of 4; the same command goes on from there" in capsys.readouterr().err
+    assert "stopped at step 1 of 4, which is saved; the same command goes on" in capsys.readouterr().err
     assert signal.getsignal(number) is before
     assert resume.last_step(tmp_path / "sft") == str(tmp_path / "sft/checkpoint-1")
     monkeypatch.setattr(resume.Stop, "on_step_end", save)
@@ -103,13 +107,12 @@ def test_a_run_that_is_asked_to_stop_saves_the_step_and_goes_on_from_it(road, st
 
 def test_reinforcement_stops_between_two_generations(road, tmp_path):
     trainer = prepared_grpo(road, tmp_path)
-    (stop,) = (one for one in trainer.callback_handler.callbacks if isinstance(one, resume.Stop))
-    assert stop.period == 2
+    stop = resume.Stop(grpo.between(trainer.args))
     stop.asked = True
     asked = []
-    for step in (1, 2):
+    for step in (1, 2, 3, 4):
         trainer.state.global_step = step
         trainer.control.should_training_stop = False
         stop.on_step_end(trainer.args, trainer.state, trainer.control)
         asked.append(trainer.control.should_training_stop)
-    assert asked == [False, True]
+    assert asked == [False, True, False, True]
