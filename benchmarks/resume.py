@@ -70,9 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def read(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m benchmarks.resume", allow_abbrev=False)
-    parser.add_argument(
-        "--recipes", type=Path, required=True, help="folder of a model whose stages before are finished"
-    )
+    parser.add_argument("--recipes", type=Path, required=True, help="of a model whose stages are finished up to sft")
     parser.add_argument("--kills", type=int, default=20, help="of each stage")
     parser.add_argument("--stages", nargs="+", choices=STAGES, help="these only (default: all that have a recipe)")
     parser.add_argument("--folder", type=Path, default=Path("checkpoints/resume"), help="where the runs are kept")

@@ -276,9 +276,7 @@ def test_a_completion_may_stop_where_it_parts_from_its_draft(loaded: tuple) -> N
     drafts = [WORKINGS[0], WORKINGS[1].replace("10 - 3 = 7", "10 - 3 = 9"), *WORKINGS[2:]]
     done = solver.generate(*loaded, PROMPTS, max_new_tokens=200, drafts=drafts, go_on=False)
     assert [one.answer for one in done] == [RIGHT[0], None, *RIGHT[2:]]
-    assert (done[1].text, done[1].finished) == ("<think>\nStep 1: 10 - 3 = 7", False), (
-        "with the token by which it parts"
-    )
+    assert (done[1].text, done[1].finished) == ("<think>\nStep 1: 10 - 3 = 7", False), "with what it wrote instead"
     with pytest.raises(ValueError, match="need drafts"):
         solver.generate(*loaded, PROMPTS, max_new_tokens=200, go_on=False)
 

@@ -23,7 +23,12 @@ from arith_hf import files, provenance
 
 logger = logging.get_logger("arith_hf")
 SEAL, STATE, LOCK = "seal.json", "trainer_state.json", ".lock"
-NEEDED = ("optimizer*", "scheduler.pt", "rng_state*.pth")  # beside the weights; an optimizer in parts is a folder
+NEEDED = {
+    "*.safetensors": "model.safetensors",
+    "optimizer*": "optimizer.pt",
+    "scheduler.pt": "scheduler.pt",
+    "rng_state*.pth": "rng_state.pth",
+}  # pattern: file
 
 HARMLESS = {
     *("logging_steps", "report_to", "run_name", "disable_tqdm", "save_total_limit"),
@@ -107,6 +112,9 @@ def fault(checkpoint: Path) -> str | None:
         files.read_json(checkpoint / STATE)["global_step"]
     except (ValueError, KeyError, TypeError):
         return f"{STATE} is cut off or no JSON of a trainer"
+    for pattern, name in NEEDED.items():
+        if not any(checkpoint.glob(pattern)):
+            return f"{name} is missing"
     try:
         sealed = files.read_json(checkpoint / SEAL)
     except FileNotFoundError:
@@ -123,12 +131,7 @@ def fault(checkpoint: Path) -> str | None:
 
 def unsealed_fault(checkpoint: Path) -> str | None:
     """What can be seen without hashes: a file that is missing, or cut off."""
-    if not (weights := sorted(checkpoint.glob("*.safetensors"))):
-        return "model.safetensors is missing"
-    for name in NEEDED:
-        if not any(checkpoint.glob(name)):
-            return f"{name.replace('*', '')} is missing"
-    for path in weights:
+    for path in sorted(checkpoint.glob("*.safetensors")):
         try:
             with safe_open(path, framework="pt"):  # compares the size with the header's
                 pass

@@ -14,6 +14,10 @@ from arith_hf import files
 from arith_hf.train import grpo, resume
 
 
+FILES = ("model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json")
+HOLD = "from arith_hf.train import resume; held = resume.hold({!r}); print('held', flush=True); input()"
+
+
 @pytest.fixture(scope="module")
 def steps(road, tmp_path_factory) -> Path:
     """A folder with the step checkpoints 2 and 4 of fine-tuning; tests copy it."""
@@ -36,9 +40,7 @@ def test_the_newest_step_is_gone_on_from(copy):
 
 
 @pytest.mark.parametrize("sealed", [True, False])
-@pytest.mark.parametrize(
-    "name", ["model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json"]
-)
+@pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("how", ["missing", "cut off"])
 def test_a_broken_step_is_named_and_passed_over(copy, caplog, monkeypatch, sealed, name, how):
     monkeypatch.setattr(resume.logger, "propagate", True)
@@ -70,7 +72,7 @@ def test_a_folder_is_held_by_one_run_at_a_time_and_not_by_a_dead_one(tmp_path):
     with pytest.raises(ValueError, match=f"another run is at work in {tmp_path}/sft"):
         resume.hold(tmp_path / "sft")
     held.release()
-    code = f"from arith_hf.train import resume; held = resume.hold({str(tmp_path / 'sft')!r}); print('held', flush=True); input()"
+    code = HOLD.format(str(tmp_path / "sft"))
     other = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert other.stdout.readline() == "held\n"
     with pytest.raises(ValueError, match="another run is at work"):
@@ -81,9 +83,7 @@ def test_a_folder_is_held_by_one_run_at_a_time_and_not_by_a_dead_one(tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_run_that_is_asked_to_stop_saves_the_step_and_goes_on_from_it(
-    road, steps, tmp_path, monkeypatch, capsys, number
-):
+def test_a_run_that_is_asked_to_stop_saves_its_step(road, steps, tmp_path, monkeypatch, capsys, number):
     """At step 1, where none is due; what follows is byte for byte what an undisturbed run has made."""
     save = resume.Stop.on_step_end
 

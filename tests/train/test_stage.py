@@ -24,7 +24,6 @@ def test_what_a_finished_run_left_is_gone_when_the_next_one_begins(tmp_path):
     kept.parent.mkdir()
     for path in (kept, *(tmp_path / name for name in stage.RESULTS)):
         path.write_text("{}")
-    assert stage.last_step(tmp_path) == str(kept.parent), "the log beside the model is no step"
     stage.clear(tmp_path, keep_steps=True)
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-2"]
     assert kept.is_file()
