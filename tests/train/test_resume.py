@@ -13,9 +13,14 @@ from conftest import prepared_grpo, stage
 from arith_hf import files
 from arith_hf.train import grpo, resume
 
-
 FILES = ("model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json")
-HOLD = "from arith_hf.train import resume; held = resume.hold({!r}); print('held', flush=True); input()"
+HOLD = """
+from pathlib import Path
+from arith_hf.train import resume
+held = resume.hold(Path({!r}))
+print("held", flush=True)
+input()
+"""
 
 
 @pytest.fixture(scope="module")
