@@ -22,7 +22,7 @@ from transformers import TrainingArguments
 
 from arith_hf import files, recipe
 from arith_hf.metric.exact_answer import wilson
-from arith_hf.train import stage
+from arith_hf.train import resume, stage
 from arith_hf.train.pretrain import PretrainArguments
 from benchmarks import claims, clock
 from benchmarks.measure import machine
@@ -87,7 +87,7 @@ def identity(rest: Sequence[str]) -> Run:
 def keys_of(rest: Sequence[str]) -> Run:
     """The keys that can change what is learned, with what they were said to be, as JSON gives them back."""
     said = recipe.explicit(understood(rest), rest, "pretrain")
-    kept = {key: value for key, value in said.items() if key not in stage.HARMLESS and not key.startswith(OFF)}
+    kept = {key: value for key, value in said.items() if key not in resume.HARMLESS and not key.startswith(OFF)}
     return json.loads(json.dumps(kept))
 
 

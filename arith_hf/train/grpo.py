@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
@@ -100,7 +100,7 @@ def answerable(
 
 def main(argv: list[str]) -> None:
     trainer, run = prepare(argv)
-    stage.run(trainer, run, period=between(trainer.args))
+    stage.run(trainer, run, period=between(cast(GRPOConfig, trainer.args)))
     stage.finish(trainer, run)
 
 

@@ -160,9 +160,9 @@ def run(trainer: Trainer, run: Run, period: int = 1) -> None:
     except ValueError as error:
         raise RuntimeError(str(error)) from error
     run.cpu_seconds = sum(os.times()[:4]) - before
-    told = trainer.state.log_history[-1]
-    if "train_loss" in told:  # the Trainer's is of the steps since it was resumed
-        told["train_loss"] = mean_loss(trainer.state.log_history)
+    log = trainer.state.log_history
+    if "train_loss" in log[-1] and (loss := mean_loss(log)) is not None:
+        log[-1]["train_loss"] = loss  # the Trainer's is of the steps since it was resumed
 
 
 def mean_loss(log: Sequence[dict[str, Any]]) -> float | None:
