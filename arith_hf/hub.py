@@ -106,7 +106,7 @@ def describe(path: Path, repo_id: str, found: dict[str, Row]) -> str:
     report, made = found["evaluate"], found["provenance"]
     size = report.get("parameters") or found["metrics"].get("parameters")
     recipe = path / "recipe.yaml"
-    chain = [*made.get("ancestors", []), provenance.record(path)] if made else []
+    chain = [*(made.get("ancestors") or []), provenance.record(path)] if made else []
     facts = {
         "stage": made.get("stage"),
         "command": made.get("command"),

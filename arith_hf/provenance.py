@@ -169,8 +169,8 @@ def ancestors(*sources: str | Path | None) -> list[Row]:
     """The records of all that `sources` come from, and of these themselves, the oldest first."""
     found: list[Row] = []
     for source in map(Path, filter(None, sources)):
-        before = read(source / NAME).get("ancestors", []) if source.is_dir() else []
-        found += [one for one in (*before, record(source)) if one not in found]
+        before = read(source / NAME).get("ancestors") if source.is_dir() else None
+        found += [one for one in (*(before or []), record(source)) if one not in found]
     return found
 
 

@@ -96,7 +96,7 @@ def examine(link: Link) -> Link:
     if not made:
         unknown = Check(path, "unchecked", "is not there: nothing says what made this")
         return replace(link, checks=[unknown, *checks.inspect(folder, {}, [])])
-    before = [one for one in made.get("ancestors", []) if isinstance(one, dict) and not checks.misshapen(one)]
+    before = [one for one in made.get("ancestors") or [] if isinstance(one, dict) and not checks.misshapen(one)]
     compared = list(checks.inspect(folder, made, before))
     return replace(link, record=account(folder, made), ancestors=before, checks=compared)
 

@@ -160,9 +160,10 @@ def sources(folder: Path, made: Row, before: list[Row]) -> Iterator[Check]:
     if place and made.get("tokenizer_fingerprint"):
         where = f"{shown(folder)}/{provenance.NAME}"
         yield fingerprinted(place, made["tokenizer_fingerprint"], where, anew)
-    if isinstance(named := made.get("data", {}).get("path"), str) and (place := find(named, folder)):
+    data = made.get("data") or {}
+    if isinstance(named := data.get("path"), str) and (place := find(named, folder)):
         pinned = place / "manifest.json" if place.is_dir() else place
-        yield compare(pinned, made["data"].get("sha256"), f"{shown(folder)}/{provenance.NAME}", anew)
+        yield compare(pinned, data.get("sha256"), f"{shown(folder)}/{provenance.NAME}", anew)
 
 
 def parent(place: Path | None, named: str, made: Row, anew: str) -> Check:
@@ -186,7 +187,7 @@ def corpus(folder: Path, made: Row) -> Iterator[Check]:
         return
     try:
         manifest = shaped(path)
-        listed = {**manifest.get("files", {}), "facts.txt": manifest.get("facts")}
+        listed = {**(manifest.get("files") or {}), "facts.txt": manifest.get("facts")}
         pinned = {name: one["sha256"] for name, one in listed.items() if one is not None}
     except (ValueError, KeyError, TypeError) as error:
         yield Check(shown(path), "broken", f"{checkpoint.one_line(error)}: {repair(folder)}")
