@@ -168,7 +168,7 @@ def record(path: Path) -> Row:
 def ancestors(*sources: str | Path | None) -> list[Row]:
     """The records of all that `sources` come from, and of these themselves, the oldest first."""
     found: list[Row] = []
-    for source in map(Path, filter(None, sources)):
+    for source in (Path(one) for one in sources if one):
         before = read(source / NAME).get("ancestors") if source.is_dir() else None
         found += [one for one in (*(before or []), record(source)) if one not in found]
     return found
