@@ -32,6 +32,7 @@ VERBS = {"lora": "sft"}
 LAUNCH = (sys.executable, "-m", "accelerate.commands.launch", "--quiet", "--config_file", "recipes/accelerate/cpu.yaml")
 TIMES = ("seconds", "runtime", "per_second", "step_time", "resumed_from", "finished", "started")  # parts of a key
 APART = {".lock", "provenance.json", "README.md", "training_args.bin"}  # name the folder or the moment
+NAMING = {"best_model_checkpoint", "files"}  # the folder; the hash of provenance.json
 Row = dict[str, Any]
 
 
@@ -160,7 +161,7 @@ def timeless(content: Any) -> Any:
     """
     if isinstance(content, dict):
         kept = {key: one for key, one in content.items() if not any(part in key for part in TIMES)}
-        return {key: timeless(one) for key, one in kept.items() if key != "best_model_checkpoint"}
+        return {key: timeless(one) for key, one in kept.items() if key not in NAMING}
     return [timeless(one) for one in content] if isinstance(content, list) else content
 
 

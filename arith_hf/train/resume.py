@@ -48,7 +48,7 @@ def choose(training: TrainingArguments, output_dir: Path, said: dict[str, Any], 
         if not chosen.is_dir() or (broken := fault(chosen)):
             said_why = broken if chosen.is_dir() else "no such folder"
             raise FileNotFoundError(
-                f"no whole step checkpoint at {chosen} ({said_why}): have {last or 'none'} in {output_dir}"
+                f"no step checkpoint at {chosen} to go on from ({said_why}): have {last or 'none'} in {output_dir}"
             )
         return str(chosen)
     if asked == "true" and last is None:
