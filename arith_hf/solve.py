@@ -7,7 +7,6 @@ May not know how an answer is generated (solver.py) or written (notation/).
     arith-hf solve --checkpoint DIR --input problems.jsonl --output answers.jsonl
 """
 
-import json
 import sys
 import time
 from collections.abc import Iterator
@@ -143,12 +142,11 @@ def solve_file(solver: Solver, source: Path, target: Path, *, batch_size: int, *
     called as one that the output adds is kept with `given_` before its name.
     """
     start, counts = time.monotonic(), {"solved": 0, "broken": 0}
-    with source.open("rb") as stream:
-        total = sum(1 for line in stream if line.strip())
+    total = sum(1 for _ in files.numbered(source))
     with tqdm(total=total, desc="solving", unit="problem") as bar:
 
         def answers() -> Iterator[dict[str, Any]]:
-            lines = numbered(source)
+            lines = files.numbered(source)
             while chunk := list(islice(lines, 16 * batch_size)):
                 for row in solve_lines(solver, chunk, bar, batch_size=batch_size, **options):
                     counts["broken" if "error" in row else "solved"] += 1
@@ -157,12 +155,6 @@ def solve_file(solver: Solver, source: Path, target: Path, *, batch_size: int, *
         files.write_jsonl(target, answers())
     seconds = time.monotonic() - start
     print(f"{target}: {counts['solved']} solved, {counts['broken']} broken lines, {seconds:.1f} s")
-
-
-def numbered(source: Path) -> Iterator[tuple[int, bytes]]:
-    """The lines that are not blank, with their numbers."""
-    with source.open("rb") as stream:
-        yield from ((number, line) for number, line in enumerate(stream, start=1) if line.strip())
 
 
 def solve_lines(
@@ -188,7 +180,6 @@ def parse_line(solver: Solver, number: int, line: bytes) -> dict[str, Any]:
     row: dict[str, Any] = {}
     try:
         found = files.parse_row(line, f"line {number}")
-        json.dumps(found, ensure_ascii=False).encode()  # half of a surrogate pair can be read but not written
         row = {GIVEN + key if key in OURS else key: value for key, value in found.items()}
         if not isinstance(row.get("problem"), str):
             raise ValueError(f"line {number}: need `problem`, a string" + (", got none" * ("problem" not in row)))

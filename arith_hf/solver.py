@@ -24,6 +24,7 @@ from arith_hf.jobs import Job, decode, encode, follow, guess, resumed, write
 from arith_hf.tasks.base import Answer
 
 LONGEST = 4000  # characters of one expression; beyond it a working would take millions of tokens
+PADDED = 4 * LONGEST  # characters of a prompt: tidied, an operator has spaces around it
 
 
 # The core
@@ -246,6 +247,8 @@ class Solver:
         if len(problem) > LONGEST:
             raise ValueError(f"need a problem of at most {LONGEST} characters, got {len(problem)}")
         prompt = self.form.ask(problem)
+        if len(prompt) > PADDED:  # the form may write every number as long as the longest
+            raise ValueError(f"need a problem that takes at most {PADDED} characters as it is asked, got {len(prompt)}")
         limit, tokens = hard_limit(self.model.config), len(self.tokenizer(prompt)["input_ids"])
         if limit is not None and tokens >= limit:
             raise ValueError(f"need a problem of fewer than {limit} tokens for this model, got {tokens}")

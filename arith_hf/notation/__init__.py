@@ -13,9 +13,15 @@ from arith_hf.notation.base import BOS, END_THINK, PAD, THINK, UNK, Form
 __all__ = ["BOS", "END_THINK", "PAD", "THINK", "UNK", "Form", "of"]
 
 
-@cache
 def of(name: str) -> Form:
     """The form of this name; ValueError names the known ones."""
+    if not isinstance(name, str):  # it may come from a file
+        raise ValueError(f"need the name of a task, such as expression, got {name!r}")
+    return found(name)
+
+
+@cache
+def found(name: str) -> Form:
     task = name.partition("/")[0]
     if name == "expression":
         return expression

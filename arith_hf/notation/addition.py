@@ -27,8 +27,10 @@ NOOP = "<noop>"  # a token that says nothing: time to think, no more
 ROOM = 32  # new tokens that every prompt is given, at least
 OPEN_DIGITS = 10  # of the number that completes an open prompt: far longer than those of training
 
+MOST_THINKING = 100_000  # characters between the tags; more than a sum of the longest numbers takes
+
 DIGITS = re.compile(r"[0-9]{1,2000}")  # Python reads no integer past 4300 digits
-COLUMN = re.compile(r"([0-9](?:\+[0-9]{1,9})+)=(0|[1-9][0-9]{0,8})(?: |(?=<))")  # the tag behind may be misspelt
+COLUMN = re.compile(r"(?<![0-9+])([0-9](?:\+[0-9]{1,9})+)=(0|[1-9][0-9]{0,8})(?: |(?=<))")  # the tag behind may be misspelt
 FACT = re.compile(rf"(?:(?<={THINK})|(?<= ))([0-9](?:\+[0-9]+)+)=(?=[0-9])")
 CLOSING = re.compile(rf"(?:{NOOP})*(?:{END_THINK}(?:{DIGITS.pattern})?)?")  # any part of it, none too
 RESULTS = re.compile(rf"(?:(?<==)|(?<={END_THINK}))[0-9]+")
@@ -67,8 +69,8 @@ class Addition:
             raise ValueError(f"need 0 <= zero_pad <= {MAX_DIGITS}, got {self.zero_pad}")
         if self.align not in (0, 1):
             raise ValueError(f"need align 0 or 1, got {self.align}")
-        if self.think_length < 0:
-            raise ValueError(f"need think_length >= 0, got {self.think_length}")
+        if not 0 <= self.think_length <= MOST_THINKING:
+            raise ValueError(f"need 0 <= think_length <= {MOST_THINKING}, got {self.think_length}")
         if self.think_length and self.style != "columns":
             raise ValueError(f"need style columns for think_length, got {self.style}: leave think_length out")
 
@@ -86,7 +88,7 @@ class Addition:
         options = {}
         for part in parts:
             option, _, value = part.partition("=")
-            if option not in OPTIONS or not value.isdecimal():
+            if option not in OPTIONS or not re.fullmatch("[0-9]{1,9}", value):
                 wanted = ", ".join(f"{one}=NUMBER" for one in OPTIONS)
                 raise ValueError(f"unknown option {part!r} in {name!r}: need one of {wanted}")
             options[option] = int(value)

@@ -12,6 +12,7 @@ PAD, UNK, BOS = "<pad>", "<unk>", "<bos>"
 THINK, END_THINK = "<think>", "</think>"  # ordinary tokens: decoding that skips special ones must keep them
 
 
+MISCOPIED = 500  # characters behind the first difference that are compared, which takes their square: some 50 ms
 LOOKED = 12  # characters of what is due, beyond as many as were written, among which the place to go on is looked for
 
 
@@ -19,13 +20,16 @@ def spliced(written: str, due: str) -> str:
     """What was written, and the rest of what is due behind the place in it that it came to.
 
     That is the end of the beginning of `due` that is most like it: a character may be too much or too little at a cost
-    of 1, and a digit be another digit; the longest of those at the same cost.
+    of 1, and a digit be another digit; the longest of those at the same cost. Where more than MISCOPIED characters stand
+    behind the first difference, it is as far as these are long.
 
     >>> spliced("(5 + 3", "((5 + 3) - 1)"), spliced("Step 10: ", "Step 9: 4 - 1"), spliced("6", "7 + 8")
     ('(5 + 3) - 1)', 'Step 10: 4 - 1', '6 + 8')
     """
     same = next((at for at, (one, other) in enumerate(zip(written, due, strict=False)) if one != other), None)
     if same is None:
+        return written + due[len(written) :]
+    if len(written) - same > MISCOPIED:
         return written + due[len(written) :]
     wrong, ahead = written[same:], due[same : len(written) + LOOKED]
     costs = list(range(len(ahead) + 1))

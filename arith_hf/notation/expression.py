@@ -54,9 +54,9 @@ results, up to the end of the words behind them (which tell where the number end
 VERDICT = re.compile(rf"(?<={THINK})(?:\nStep [0-9]+: |\n{END_THINK}|{FAILED})")
 """What says whether a problem is malformed: the words behind `<think>`, of which the first token decides."""
 INTEGER = re.compile(r"-?[0-9]{1,2000}")  # Python reads no integer past 4300 digits
-LAST = rf"\n{RESULT.rstrip()}\s*"
-CLOSING = re.compile(rf"(?:\n{END_THINK}(?:\n?|{LAST}(?:{INTEGER.pattern}|{ERROR})?\s*)?)?")  # any part of it, none too
-FAILING = re.compile(rf"{FAILED}(?:{END_THINK}(?:{LAST}(?:{ERROR})?\s*)?)?")
+LAST = rf"\n{RESULT.rstrip()}\s*"  # the spaces behind an answer go with it: two runs of them side by side take squared time
+CLOSING = re.compile(rf"(?:\n{END_THINK}(?:\n?|{LAST}(?:(?:{INTEGER.pattern}|{ERROR})\s*)?)?)?")  # any part, none too
+FAILING = re.compile(rf"{FAILED}(?:{END_THINK}(?:{LAST}(?:{ERROR}\s*)?)?)?")
 LINE_ENDS = (HEAD, NOW)
 """An expression follows; `line_stride` places these tokens.
 
@@ -155,11 +155,20 @@ def begun(working: Working, count: int) -> str:
 def resumed(text: str) -> str:
     """A prompt and any beginning of its completion, with its continuation from there, right or wrong as it is.
 
-    A line that has only begun is completed as the line due ends; a guess, where they differ.
+    A line that has only begun is completed as the line due ends; a guess, where they differ. Nothing is added where the
+    problem, or a line, is no expression, or one too long to be worked.
 
     >>> resumed("Evaluate: 5 + (10 - 3)\\n<think>\\nStep 1: 10 - 3 = 8").partition(THINK)[2].split("\\n")[2:4]
     ['Expression now: 5 + 8', 'Step 2: 5 + 8 = 13']
     """
+    try:
+        return continuing(text)
+    except ValueError:
+        return text
+
+
+def continuing(text: str) -> str:
+    """As `resumed`; ValueError where nothing can follow."""
     head, mark, thought = text.partition(THINK)
     first, *lines = thought.split("\n")
     if first or FAILED in thought:  # nothing but the error form stands right behind the tag
@@ -193,7 +202,7 @@ def remainder(line: str, first: int) -> str:
         working = task.work(line)
         return step_lines(working.steps, first) + ending(working.answer)
     steps = []
-    while now := task.due(line):
+    while len(steps) < COUNTED and (now := task.due(line)):  # each takes as long as the line
         line = task.rewritten(line, now.result)
         steps.append(Step(now.left, now.operator, now.right, now.result, line))
     return step_lines(tuple(steps), first) + ending(line)

@@ -2,7 +2,7 @@
 
 May not know how a prompt or a working is written (`notation`), nor which split a problem belongs to (`corpus`).
 Tidy, normalise, level and kind take time linear in the length of the expression, whatever its nesting; a working is as
-long as the square of its operators, so `work` stops at MAX_OPERATORS.
+long as the square of its operators, so `work` stops at MAX_OPERATORS and MAX_WRITTEN.
 """
 
 from __future__ import annotations
@@ -39,7 +39,10 @@ HARDER: dict[str, tuple[str, dict[str, object]]] = {  # sets of their own: what,
 HINTED: dict[str, dict[str, object]] = {"hints": {"sampler": "seed", "min_depth": 1}}  # with a wrong result beside each
 MAX_OPERATORS = 4096  # the working of so many fills ~60 MB; of ten times as many, 6 GB
 
-PAIR = "(-?[0-9]+) ([+-]) (-?[0-9]+)"
+MAX_WRITTEN = 1 << 28  # characters that a working may take, for the same reason: numbers may have 1 000 digits
+
+# No number begins inside another, or a long run of digits would be tried from each of them; Python reads none past 4300.
+PAIR = "(-[0-9]{1,2000}|(?<![0-9])[0-9]{1,2000}) ([+-]) (-?[0-9]{1,2000})(?![0-9])"
 OPERATION = re.compile(rf"\({PAIR}\)")
 TOGETHER = re.compile(rf"\({PAIR}\)|{PAIR}")
 
@@ -90,6 +93,8 @@ def work(expression: str) -> Working:
     text = bracketed(tree)
     if (operators := text.count("(")) > MAX_OPERATORS:
         raise ValueError(f"need at most {MAX_OPERATORS} operators to write a working, got {operators}")
+    if operators * len(text) > MAX_WRITTEN:
+        raise ValueError(f"need a working of at most {MAX_WRITTEN} characters: write fewer operators or shorter numbers")
     steps = []
     while (end := text.find(")")) >= 0:  # the first ")" closes the next node to reduce
         start = text.rfind("(", 0, end)

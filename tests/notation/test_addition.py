@@ -64,7 +64,7 @@ def test_options_that_cannot_be_are_refused():
         Addition("rows")
     with pytest.raises(ValueError, match="need 0 <= zero_pad <= 1000, got -1"):
         Addition(zero_pad=-1)
-    with pytest.raises(ValueError, match="need think_length >= 0, got -1"):
+    with pytest.raises(ValueError, match="need 0 <= think_length <= 100000, got -1"):
         Addition(think_length=-1)
 
 
