@@ -52,6 +52,7 @@ def load(path: str | Path, **options: Any) -> tuple[Any, PreTrainedTokenizerBase
         model = load_model(path, **options)
     else:
         check_weights(path, "adapter_model")
+        check_adapter(path)
         base = base_of(path)
         check_base(path, base)
         model_tokenizer = load_tokenizer(path if has_tokenizer(path) else base)
@@ -92,7 +93,7 @@ def form_of(path: str | Path) -> notation.Form:
     if is_adapter(folder) and not has_tokenizer(folder):
         folder = base_of(folder)
     config = folder / "tokenizer_config.json"
-    said = files.read_json(config).get(tokenizer.TASK) if config.is_file() else None
+    said = files.read_object(config).get(tokenizer.TASK) if config.is_file() else None
     return notation.of(said or "expression")
 
 
@@ -104,7 +105,7 @@ def load_model(path: Path, **options: Any) -> Any:
             path, config=config, use_safetensors=True, trust_remote_code=False, output_loading_info=True, **options
         )
         model, found = loaded
-    except (ValueError, RuntimeError, OSError, KeyError) as error:
+    except Exception as error:  # a config.json may hold anything under any key
         raise ValueError(f"{path}: cannot load the model: {one_line(error)}") from error
     wrong = {kind: sorted(found[kind])[:3] for kind in ("missing_keys", "unexpected_keys") if found.get(kind)}
     if wrong:
@@ -128,7 +129,7 @@ def check_weights(path: Path, stem: str) -> None:
     needed = ["adapter_config.json" if stem == "adapter_model" else "config.json"]
     shards = sorted(path.glob(f"{stem}*.safetensors"))
     if index := sorted(path.glob(f"{stem}.safetensors.index.json")):
-        shards = [path / name for name in sorted(set(files.read_json(index[0])["weight_map"].values()))]
+        shards = listed(index[0])
     needed += [shard.name for shard in shards] or [f"{stem}.safetensors"]
     pickles = sorted(one.name for one in path.glob("*.bin") if not shards)
     if pickles:
@@ -167,15 +168,32 @@ def check_base(adapter: Path, base: Path) -> None:
         )
 
 
+def listed(index: Path) -> list[Path]:
+    """The weight files that an index names; ValueError where one is not beside it."""
+    weights = files.read_object(index).get("weight_map")
+    names = list(weights.values()) if isinstance(weights, dict) else []
+    odd = [name for name in names if not isinstance(name, str) or not re.fullmatch(r"[\w-][\w.-]*", name)]
+    if odd or not names:
+        raise ValueError(f"{index}: need the names of files beside it, got {odd[0] if odd else weights!r}")
+    return [index.parent / name for name in sorted(set(names))]
+
+
+def check_adapter(path: Path) -> None:
+    """ValueError for an adapter that is no LoRA of ours: of other kinds some load files or modules that they name."""
+    config = files.read_object(path / ADAPTER)
+    if config.get("peft_type") != "LORA":
+        raise ValueError(f"{path / ADAPTER}: need a LoRA adapter, got {config.get('peft_type')}")
+    if config.get("megatron_config"):
+        raise ValueError(f"{path / ADAPTER}: need an adapter without megatron_config, which names a module to import")
+
+
 def recorded_fingerprint(path: Path) -> str | None:
     """The fingerprint that a checkpoint was trained with, from provenance.json or config.json; None if none is there.
 
     A tokenizer folder of ours records it in metrics.json.
     """
     for name in ("provenance.json", "config.json", "metrics.json"):
-        content = files.read_json(path / name) if (path / name).is_file() else {}
-        if not isinstance(content, dict):
-            raise ValueError(f"{path / name}: need a JSON object, got {type(content).__name__}")
+        content = files.read_object(path / name) if (path / name).is_file() else {}
         for key in ("tokenizer_fingerprint", "fingerprint"):
             if isinstance(content.get(key), str):
                 return str(content[key])
@@ -198,12 +216,14 @@ def has_tokenizer(path: Path) -> bool:
 
 def base_of(adapter: Path) -> Path:
     """The folder of an adapter's base, which may be written relative to any folder above the adapter."""
-    named = files.read_json(adapter / ADAPTER).get("base_model_name_or_path")
-    if not named:
+    named = files.read_object(adapter / ADAPTER).get("base_model_name_or_path")
+    if not named or not isinstance(named, str):
         raise ValueError(f"{adapter / ADAPTER} names no base model: set base_model_name_or_path to its folder")
     places = [Path(named), *(above / named for above in adapter.resolve().parents)]
     for place in places:
         if place.is_dir():
+            if place.resolve() == adapter.resolve():
+                raise ValueError(f"{adapter / ADAPTER} names itself as its base: set base_model_name_or_path")
             return place
     raise FileNotFoundError(f"no base model at {named}, which {adapter} was trained on: {remedy(Path(named))}")
 

@@ -168,8 +168,10 @@ def pull(repo_id: str, output_dir: str | Path, revision: str | None = None, over
 
     def fetch(folder: Path) -> None:
         with explained(repo_id):
-            commit = api.model_info(repo_id, revision=revision).sha
-            api.snapshot_download(repo_id, revision=commit, local_dir=folder, allow_patterns=list(PUBLISHED))
+            found = api.model_info(repo_id, revision=revision)
+            for name in (one.rfilename for one in found.siblings or ()):
+                if re.fullmatch(r"[\w.-]+", name) and publishable(name):  # no name with a path in it
+                    api.hf_hub_download(repo_id, name, revision=found.sha, local_dir=folder)
         shutil.rmtree(folder / ".cache", ignore_errors=True)  # of the download
         if not folder.is_dir():
             raise RuntimeError(f"{repo_id} holds no file of a checkpoint")

@@ -7,6 +7,8 @@ one set of types and one list of known keys; a key that no dataclass has is an e
 import dataclasses
 import difflib
 import json
+import math
+import re
 from argparse import SUPPRESS, Namespace
 from collections.abc import Iterator, Sequence
 from enum import Enum
@@ -19,16 +21,47 @@ import yaml
 PARENTS = {"gumbel": "pretrain", "sft": "pretrain", "grpo": "sft"}
 
 
+LARGEST = 1 << 16  # bytes of a recipe: ours take 2 000; PyYAML reads two million a second
+PLAIN = (  # what a word without quotes is, if not a string: so `010` is ten, `1:30` no number, `no` a word, a date text
+    ("null", r"~|null|", ["~", "n", ""]),
+    ("bool", r"true|false|True|False", list("tfTF")),
+    ("int", r"[-+]?(?:0|[1-9][0-9]{0,18})", list("-+0123456789")),
+    ("float", r"[-+]?(?=[0-9]+[.eE])[0-9]{1,40}(?:\.[0-9]{0,40})?(?:[eE][-+]?[0-9]{1,3})?", list("-+0123456789")),
+)
+
+
 class StrictLoader(yaml.SafeLoader):
-    """Safe YAML in which a key may stand only once (PyYAML keeps the last in silence)."""
+    """Safe YAML of one flat mapping in which a key may stand only once (PyYAML keeps the last in silence).
+
+    No aliases, which can make a short file a large one, no tags, and no types but those of JSON.
+    """
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            raise mistake(event.start_mark, "need each value written out, got an anchor or alias")
+        if getattr(event, "tag", None):
+            raise mistake(event.start_mark, f"need a value without a tag, got {event.tag}")
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key_node, _ in node.value:
+            if key_node.tag != "tag:yaml.org,2002:str":
+                raise mistake(key_node.start_mark, "need words for keys")
             if key_node.value in seen:
-                raise ValueError(f"line {key_node.start_mark.line + 1}: key `{key_node.value}` stands twice")
+                raise mistake(key_node.start_mark, f"key `{key_node.value}` stands twice")
             seen.add(key_node.value)
         return super().construct_mapping(node, deep)
+
+
+StrictLoader.yaml_implicit_resolvers = {}
+for kind, pattern, beginnings in PLAIN:
+    StrictLoader.add_implicit_resolver(f"tag:yaml.org,2002:{kind}", re.compile(rf"^(?:{pattern})$"), beginnings)
+
+
+def mistake(mark: yaml.Mark, what: str) -> ValueError:
+    return ValueError(f"line {mark.line + 1}, column {mark.column + 1}: {what}")
 
 
 def read(classes: Sequence[type], argv: Sequence[str], verb: str) -> tuple[Any, ...]:
@@ -42,8 +75,12 @@ def read(classes: Sequence[type], argv: Sequence[str], verb: str) -> tuple[Any, 
     parser = make_parser(classes, verb)
     fields = {field.name for cls in classes for field in dataclasses.fields(cls)}
     parser.set_defaults(**{key: value for key, value in places(config, verb).items() if key in fields})
-    tokens = [token for key, value in load(config).items() for token in to_tokens(key, value)]
     parser.where = f"{config}: "
+    said = load(config)
+    for key in said:
+        if key not in fields:  # `config`, a flag or another spelling too, which a command line takes
+            raise ValueError(f"{parser.where}{complaint(f'--{key}', [f'--{field}' for field in sorted(fields)])}")
+    tokens = [token for key, value in said.items() for token in to_tokens(key, value, parser.where)]
     parser.reject_unknown(tokens)
     parser.where = ""
     parser.reject_unknown(arguments)
@@ -114,22 +151,32 @@ def load(config: Path | None) -> dict[str, Any]:
         raise FileNotFoundError(
             f"no recipe at {config}: --config takes a YAML file such as recipes/expression/sft.yaml"
         )
+    if (size := config.stat().st_size) > LARGEST:
+        raise ValueError(f"{config}: need a recipe of at most {LARGEST} bytes, got {size}")
     try:
         content = yaml.load(config.read_text(encoding="utf-8"), Loader=StrictLoader)
     except yaml.YAMLError as error:
         raise ValueError(f"{config}: not YAML: {' '.join(str(error).split())}") from error
-    except ValueError as error:
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{config}: not UTF-8 at byte {error.start + 1}") from error
+    except RecursionError as error:
+        raise ValueError(f"{config}: need `key: value` lines, got lists in lists in lists") from error
+    except (ValueError, OverflowError) as error:  # the last of an escape such as "\\UFFFFFFFF"
         raise ValueError(f"{config}: {error}") from error
     if content is None:
         return {}
-    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+    if not isinstance(content, dict):
         raise ValueError(f"{config}: need `key: value` lines, got {type(content).__name__}")
     return content
 
 
-def to_tokens(key: str, value: Any) -> Iterator[str]:
+def to_tokens(key: str, value: Any, where: str = "") -> Iterator[str]:
     """The command-line arguments that say the same as `key: value` (null says nothing: the default stays)."""
     if isinstance(value, list):
+        if not value:  # a flag without a value is true
+            raise ValueError(f"{where}need a list of words or numbers for `{key}`, got an empty one")
+        if odd := [one for one in value if one is None or isinstance(one, list | dict) or str(one).startswith("--")]:
+            raise ValueError(f"{where}need a list of words or numbers for `{key}`, got {str(odd[0])[:40]!r} in it")
         yield from (f"--{key}", *map(str, value))
     elif isinstance(value, dict):
         yield f"--{key}={json.dumps(value)}"
@@ -159,8 +206,24 @@ def make_parser(classes: Sequence[type], verb: str) -> Any:
         epilog="Every key may stand in the recipe (`key: value`) or on the command line (`--key value`), which wins.",
         allow_abbrev=False,
     )
+    parser.register("type", int, whole)
+    parser.register("type", float, real)
     parser.add_argument("--config", default=SUPPRESS, help="the recipe, a flat YAML file")
     return parser
+
+
+def whole(text: str) -> int:
+    """What `int` takes, but for digits of other scripts, spaces, underscores and numbers that no machine has."""
+    if not re.fullmatch(r"[-+]?[0-9]{1,18}", text):
+        raise ValueError(text)
+    return int(text)
+
+
+def real(text: str) -> float:
+    """What `float` takes, with the same exceptions, and no NaN or infinity."""
+    if not text.isascii() or not re.fullmatch(r"[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?", text) or math.isinf(float(text)):
+        raise ValueError(text)
+    return float(text)
 
 
 def complaint(unknown: str, options: list[str]) -> str:

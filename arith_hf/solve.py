@@ -9,8 +9,7 @@ May not know how an answer is generated (solver.py) or written (notation/).
 
 import sys
 import time
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from arith_hf.notation import Form
 from arith_hf.solver import Solver, to_seed
 
 GIVEN = "given_"  # put before a field of the input whose name the output needs
+CHUNK = 1 << 24  # bytes of the lines that are read before any is solved; rows may have long fields of their own
 OURS = ("completion", "answer", "error")
 
 
@@ -146,8 +146,7 @@ def solve_file(solver: Solver, source: Path, target: Path, *, batch_size: int, *
     with tqdm(total=total, desc="solving", unit="problem") as bar:
 
         def answers() -> Iterator[dict[str, Any]]:
-            lines = files.numbered(source)
-            while chunk := list(islice(lines, 16 * batch_size)):
+            for chunk in chunks(files.numbered(source), 16 * batch_size):
                 for row in solve_lines(solver, chunk, bar, batch_size=batch_size, **options):
                     counts["broken" if "error" in row else "solved"] += 1
                     yield row
@@ -155,6 +154,20 @@ def solve_file(solver: Solver, source: Path, target: Path, *, batch_size: int, *
         files.write_jsonl(target, answers())
     seconds = time.monotonic() - start
     print(f"{target}: {counts['solved']} solved, {counts['broken']} broken lines, {seconds:.1f} s")
+
+
+def chunks(lines: Iterable[tuple[int, bytes]], count: int) -> Iterator[list[tuple[int, bytes]]]:
+    """The lines in lists of at most so many, and of little more than CHUNK bytes."""
+    chunk: list[tuple[int, bytes]] = []
+    size = 0
+    for one in lines:
+        chunk.append(one)
+        size += len(one[1])
+        if len(chunk) == count or size > CHUNK:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
 
 
 def solve_lines(

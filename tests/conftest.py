@@ -11,6 +11,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # two that wait for each other be
 
 import pytest
 import yaml
+from hypothesis import settings
+
+settings.register_profile("fuzz", max_examples=10_000, deadline=None, print_blob=True)  # make fuzz
 
 TRAINING = {
     "use_cpu": True,

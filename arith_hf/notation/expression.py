@@ -64,6 +64,7 @@ Not those of steps: where they begin at multiples too, step numbers are lost. No
 problem and the first line would stand further apart than other lines (LOG.md).
 """
 STEP_ROOM = 64  # tokens: more than the fixed words and three numbers of one step take, even character by character
+FARTHEST = 20_000  # characters of a line to go on from, five times what a person may ask: tens of milliseconds
 LEAST_ROOM = 256  # tokens that any prompt may be answered with
 
 
@@ -156,11 +157,13 @@ def resumed(text: str) -> str:
     """A prompt and any beginning of its completion, with its continuation from there, right or wrong as it is.
 
     A line that has only begun is completed as the line due ends; a guess, where they differ. Nothing is added where the
-    problem, or a line, is no expression, or one too long to be worked.
+    problem, or a line, is no expression, or one of more than FARTHEST characters or too many operators.
 
     >>> resumed("Evaluate: 5 + (10 - 3)\\n<think>\\nStep 1: 10 - 3 = 8").partition(THINK)[2].split("\\n")[2:4]
     ['Expression now: 5 + 8', 'Step 2: 5 + 8 = 13']
     """
+    if max(map(len, text.split("\n"))) > FARTHEST:
+        return text
     try:
         return continuing(text)
     except ValueError:
@@ -305,8 +308,8 @@ def read_answer(completion: str) -> Answer | None:
 def read_working(completion: str, finished: bool = True) -> Reading:
     """The steps with the numbers they carry, and the text from the first line that is not in the form on."""
     before, found, thought = completion.partition(THINK)
-    if not found:
-        return Reading([], before, finished=finished)
+    if before or not found:
+        return Reading([], completion, finished=finished)
     steps: list[Step] = []
     numbers: list[int] = []
     place = 0
@@ -327,7 +330,7 @@ def pieces(completion: str) -> tuple[str, list[str], str]:
     before, found, thought = completion.partition(THINK)
     steps: list[str] = []
     place = 0
-    while found and (match := STEP.match(thought, place)):
+    while found and not before and (match := STEP.match(thought, place)):
         steps.append(match[0])
         place = match.end()
     return before + found, steps, thought[place:]
