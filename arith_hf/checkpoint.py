@@ -99,6 +99,9 @@ def form_of(path: str | Path) -> notation.Form:
 
 def load_model(path: Path, **options: Any) -> Any:
     """The weights in the class that config.json names; ValueError where they do not fill it exactly."""
+    for name in ("config.json", "generation_config.json"):  # transformers passes over a broken one of the second
+        if (path / name).is_file():
+            files.read_object(path / name)
     try:
         config = AutoConfig.from_pretrained(path, trust_remote_code=False)
         loaded: Any = AutoModelForCausalLM.from_pretrained(

@@ -1,7 +1,7 @@
 """Files that are whole or absent: text, JSON and JSON lines, written aside and renamed.
 
 May not know what the files mean. A reader that finds a broken file names it, the line and the column. The lines of data
-are read more strictly than Python does: each key once, no NaN, no half of a surrogate pair, nothing too long or too deep.
+are read more strictly than Python does: each key once, no NaN, no half of a surrogate pair, nothing too long or deep.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""A reading of JSON for tests, by the grammar of RFC 8259: regular expressions and a stack, nothing of Python's reader."""
+"""A reading of JSON for tests, by the grammar of RFC 8259: patterns and a stack, nothing of Python's reader."""
 
 import re
 from typing import Any
@@ -103,7 +103,9 @@ def string(text: str, strict: bool) -> str:
         return chr(int(match[1][1:], 16)) if match[1][0] == "u" else ESCAPES.get(match[1], match[1])
 
     plain = re.sub(r"\\(u[0-9a-fA-F]{4}|.)", unit, text)
-    paired = re.sub("[\ud800-\udbff][\udc00-\udfff]", lambda one: one[0].encode("utf-16", "surrogatepass").decode("utf-16"), plain)
+    paired = re.sub(
+        "[\ud800-\udbff][\udc00-\udfff]", lambda one: one[0].encode("utf-16", "surrogatepass").decode("utf-16"), plain
+    )
     if strict:
         paired.encode()
     return paired

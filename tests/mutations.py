@@ -4,8 +4,9 @@
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -15,16 +16,39 @@ fuzzed = settings(
 )
 
 ODD = (
-    *("٣", "３", "²", "Ⅷ", "−", "－", "＋", "（", "x", "*", ".", "e9", "_", "0", "-0", "007", "+", "-", "--", "- ", " ", "  "),
-    *("\0", "\ufeff", "\r", "\r\n", "\n", "\n\n", "\t", "\v", "\x1f", "\x7f", "\x85", "\u00a0", "\u2028", "\u3000", "\u202e"),
-    *("\ud800", "\udcff", "\udbff\udfff", "\\ud800", "\\u0000", "\\UFFFFFFFF", "\\", '"', "'", "😀"),
-    *("9" * 400, "9" * 1000, "9" * 5000, "0" * 5000, "(" * 3000, ")" * 3000, "[" * 3000, '{"a":' * 300, "-" * 3000),
-    *(" " * 5000, "\n" * 3000, "1+" * 3000, "1 + " * 500, "(1 + " * 60),
-    *("(", ")", "()", "[", "]", "{", "}", ":", ": ", ",", "=", "#", "&a ", "*a", "<<", "!!int ", "!!python/object:os.system ", "|", ">", "%", "@"),
-    *("NaN", "-Infinity", "1e999", "null", "true", "no", "010", "0x10", "1:30", "1_000", "2020-13-45", ".inf", ".nan", "~", "--max_steps=9"),
-    *("<think>", "</think>", "\n</think>\n", "Final Result: ", "\nFinal Result: ERROR", "ERROR", "Evaluation ERROR", "<noop>", "<eos>"),
-    *("Evaluate: ", "evaluate:", "\nStep 1: ", "Step 01: ", "\nExpression now: ", "1 + 2 = 3", "8+9=17 ", "4+4+0=8 "),
-)  # fmt: skip
+    *(
+        "٣",
+        "３",
+        "²",
+        "Ⅷ",
+        "−",
+        "－",
+        "＋",
+        "（",
+        "x",
+        "*",
+        ".",
+        "e9",
+        "_",
+        "0",
+        "-0",
+        "007",
+        "+",
+        "-",
+        "--",
+        "- ",
+        " ",
+    ),
+    *("\0", "\ufeff", "\r", "\r\n", "\n", "\n\n", "\t", "\v", "\x1f", "\x7f", "\x85", "\u00a0", "\u2028", "\u3000"),
+    *("\ud800", "\udcff", "\udbff\udfff", "\u202e", "\\ud800", "\\u0000", "\\UFFFFFFFF", "\\", '"', "'", "😀"),
+    *("9" * 400, "9" * 1000, "9" * 5000, "0" * 5000, "-" * 3000, " " * 5000, "\n" * 3000, "1+" * 3000, "1 + " * 500),
+    *("(" * 3000, ")" * 3000, "[" * 3000, '{"a":' * 300, "(1 + " * 60),
+    *("(", ")", "()", "[", "]", "{", "}", ":", ": ", ",", "=", "#", "&a ", "*a", "<<", "|", ">", "%", "@", "!!int "),
+    *("!!python/object:os.system ", "NaN", "-Infinity", "1e999", "null", "true", "no", "010", "0x10", "1:30", "1_000"),
+    *("2020-13-45", ".inf", ".nan", "~", "--max_steps=9", "<noop>", "<eos>", "Evaluate: ", "evaluate:", "Step 01: "),
+    *("<think>", "</think>", "\n</think>\n", "Final Result: ", "\nFinal Result: ERROR", "ERROR", "Evaluation ERROR"),
+    *("\nStep 1: ", "\nExpression now: ", "1 + 2 = 3", "8+9=17 ", "4+4+0=8 "),
+)
 """What is put into a text: digits, signs and spaces of other scripts, control characters, halves of surrogate pairs, long
 runs, words that formats give a meaning, and pieces of workings where they do not belong."""
 
@@ -71,3 +95,12 @@ def within(seconds: float = 1.0) -> Iterator[None]:
     start = time.thread_time()
     yield
     assert time.thread_time() - start < seconds, f"{time.thread_time() - start:.1f} s"
+
+
+def tried(read: Callable[..., Any], *given: Any) -> tuple[Any, str | None]:
+    """What a reader returns, and None; or None, and what its ValueError says. Any other error is a failure."""
+    with within(1):
+        try:
+            return read(*given), None
+        except ValueError as error:
+            return None, str(error)

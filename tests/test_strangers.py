@@ -82,12 +82,14 @@ def test_code_of_the_folder_is_not_run(copy: Path, tmp_path: Path) -> None:
     model, _ = checkpoint.load(copy)
     assert isinstance(model, ArithForCausalLM)
     edit(copy / "config.json", model_type="evil")
-    with pytest.raises(ValueError, match="cannot load|cannot read"):
+    with pytest.raises(ValueError, match=r"cannot load|cannot read"):
         checkpoint.load(copy)
     assert not (tmp_path / "run.txt").exists()
 
 
-@pytest.mark.parametrize("name", ["../outside.safetensors", "/etc/model.safetensors", "sub/../../x.safetensors", "a\\b", "", 5, None])
+@pytest.mark.parametrize(
+    "name", ["../outside.safetensors", "/etc/model.safetensors", "sub/../../x.safetensors", "a\\b", "", 5, None]
+)
 def test_an_index_names_files_of_its_folder_alone(copy: Path, name: object) -> None:
     shutil.copy(copy / "model.safetensors", copy.parent / "outside.safetensors")
     (copy / "model.safetensors").unlink()
@@ -103,7 +105,14 @@ def test_an_index_that_is_none(copy: Path, content: str) -> None:
         checkpoint.load(copy)
 
 
-JSONS = ("config.json", "tokenizer_config.json", "metrics.json", "provenance.json", "generation_config.json", "tokenizer.json")
+JSONS = (
+    "config.json",
+    "tokenizer_config.json",
+    "metrics.json",
+    "provenance.json",
+    "generation_config.json",
+    "tokenizer.json",
+)
 
 
 @pytest.mark.parametrize("name", JSONS)
@@ -111,14 +120,13 @@ JSONS = ("config.json", "tokenizer_config.json", "metrics.json", "provenance.jso
 def test_json_that_is_no_object_is_named(copy: Path, name: str, content: bytes) -> None:
     (copy / name).write_bytes(content)
     with pytest.raises((ValueError, OSError), match=copy.name):
-        checkpoint.form_of(copy)
         checkpoint.load(copy)
 
 
 @pytest.mark.parametrize("task", ["none", "addition/columns/think_length=999999999999", 5, ["x"], {"a": 1}])
 def test_a_task_that_no_one_knows(copy: Path, task: object) -> None:
     edit(copy / "tokenizer_config.json", task=task)
-    with pytest.raises(ValueError, match="task|form|option|think_length"):
+    with pytest.raises(ValueError, match=r"task|form|option|think_length"):
         checkpoint.form_of(copy)
 
 

@@ -30,7 +30,9 @@ OPEN_DIGITS = 10  # of the number that completes an open prompt: far longer than
 MOST_THINKING = 100_000  # characters between the tags; more than a sum of the longest numbers takes
 
 DIGITS = re.compile(r"[0-9]{1,2000}")  # Python reads no integer past 4300 digits
-COLUMN = re.compile(r"(?<![0-9+])([0-9](?:\+[0-9]{1,9})+)=(0|[1-9][0-9]{0,8})(?: |(?=<))")  # the tag behind may be misspelt
+COLUMN = re.compile(
+    r"(?<![0-9+])([0-9](?:\+[0-9]{1,9})+)=(0|[1-9][0-9]{0,8})(?: |(?=<))"
+)  # the tag behind may be misspelt
 FACT = re.compile(rf"(?:(?<={THINK})|(?<= ))([0-9](?:\+[0-9]+)+)=(?=[0-9])")
 CLOSING = re.compile(rf"(?:{NOOP})*(?:{END_THINK}(?:{DIGITS.pattern})?)?")  # any part of it, none too
 RESULTS = re.compile(rf"(?:(?<==)|(?<={END_THINK}))[0-9]+")

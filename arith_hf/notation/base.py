@@ -12,7 +12,7 @@ PAD, UNK, BOS = "<pad>", "<unk>", "<bos>"
 THINK, END_THINK = "<think>", "</think>"  # ordinary tokens: decoding that skips special ones must keep them
 
 
-MISCOPIED = 500  # characters behind the first difference that are compared, which takes their square: some 50 ms
+MISCOPIED = 500  # characters behind the first difference that are compared; it takes their square, some 50 ms
 LOOKED = 12  # characters of what is due, beyond as many as were written, among which the place to go on is looked for
 
 

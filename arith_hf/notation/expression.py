@@ -54,7 +54,8 @@ results, up to the end of the words behind them (which tell where the number end
 VERDICT = re.compile(rf"(?<={THINK})(?:\nStep [0-9]+: |\n{END_THINK}|{FAILED})")
 """What says whether a problem is malformed: the words behind `<think>`, of which the first token decides."""
 INTEGER = re.compile(r"-?[0-9]{1,2000}")  # Python reads no integer past 4300 digits
-LAST = rf"\n{RESULT.rstrip()}\s*"  # the spaces behind an answer go with it: two runs of them side by side take squared time
+# The spaces behind an answer go with it: two runs of them side by side would take squared time.
+LAST = rf"\n{RESULT.rstrip()}\s*"
 CLOSING = re.compile(rf"(?:\n{END_THINK}(?:\n?|{LAST}(?:(?:{INTEGER.pattern}|{ERROR})\s*)?)?)?")  # any part, none too
 FAILING = re.compile(rf"{FAILED}(?:{END_THINK}(?:{LAST}(?:{ERROR}\s*)?)?)?")
 LINE_ENDS = (HEAD, NOW)

@@ -41,7 +41,7 @@ MAX_OPERATORS = 4096  # the working of so many fills ~60 MB; of ten times as man
 
 MAX_WRITTEN = 1 << 28  # characters that a working may take, for the same reason: numbers may have 1 000 digits
 
-# No number begins inside another, or a long run of digits would be tried from each of them; Python reads none past 4300.
+# No number begins inside another, or a run of digits would be tried from each of them; Python reads none past 4300.
 PAIR = "(-[0-9]{1,2000}|(?<![0-9])[0-9]{1,2000}) ([+-]) (-?[0-9]{1,2000})(?![0-9])"
 OPERATION = re.compile(rf"\({PAIR}\)")
 TOGETHER = re.compile(rf"\({PAIR}\)|{PAIR}")
@@ -94,7 +94,9 @@ def work(expression: str) -> Working:
     if (operators := text.count("(")) > MAX_OPERATORS:
         raise ValueError(f"need at most {MAX_OPERATORS} operators to write a working, got {operators}")
     if operators * len(text) > MAX_WRITTEN:
-        raise ValueError(f"need a working of at most {MAX_WRITTEN} characters: write fewer operators or shorter numbers")
+        raise ValueError(
+            f"need a working of at most {MAX_WRITTEN} characters: write fewer operators or shorter numbers"
+        )
     steps = []
     while (end := text.find(")")) >= 0:  # the first ")" closes the next node to reduce
         start = text.rfind("(", 0, end)

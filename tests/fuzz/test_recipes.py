@@ -11,7 +11,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from mutations import fuzzed, hostile, within
+from mutations import fuzzed, hostile, tried, within
 
 from arith_hf import recipe
 
@@ -167,14 +167,11 @@ def parser() -> Any:
 def test_a_recipe_is_what_libyaml_says(path: Path, text: str) -> None:
     data = text.encode("utf-8", "surrogatepass")
     path.write_bytes(data)
-    with within(1):
-        try:
-            (found,) = recipe.read((Arguments,), ["--config", str(path)], "sft")
-        except ValueError as error:
-            found = None
-            assert str(path) in str(error)
-    if found is None:
+    read, refused = tried(recipe.read, (Arguments,), ["--config", str(path)], "sft")
+    if refused:
+        assert str(path) in refused
         return
+    (found,) = read
     said = by_libyaml(data)
     assert set(said) <= set(vars(found))
     for key, value in vars(found).items():
@@ -204,7 +201,7 @@ def test_what_a_person_writes_is_taken(path: Path, seed: int) -> None:
         ("output_dir: " + "[" * 5000, "lists in lists"),
         ("output_dir: " + "x" * 100_000_000, "at most 65536 bytes, got 100000012"),
         ("output_dir: \0\n", "#x0000"),
-        ("output_dir: a\tb: c\n\tmax_steps: 1\n", "line 2"),
+        ("output_dir: a\tb: c\n\tmax_steps: 1\n", "line 1, column 14"),
         ("learning_rte:\n", "unknown key `learning_rte`: did you mean `learning_rate`?"),  # null says nothing
         ("config: other.yaml\n", "unknown key `config`"),
         ("learning-rate: 1\n", "unknown key `learning-rate`: did you mean `learning_rate`?"),
@@ -216,18 +213,18 @@ def test_what_a_person_writes_is_taken(path: Path, seed: int) -> None:
         ("max_steps: ٣\n", "٣"),
         ("learning_rate: .nan\n", "nan"),
         ("learning_rate: nan\n", "nan"),
-        ("learning_rate: 1e999\n", "1e999|inf"),
+        ("learning_rate: 1e999\n", "inf"),
         ("bf16: []\n", "empty"),
         ("reward_funcs: [a, --max_steps=9]\n", "got '--max_steps=9' in it"),
         ("reward_funcs: [[a]]\n", "in it"),
-        ("reward_funcs: [null]\n", "got None in it"),
+        ("reward_funcs: [null]\n", "got 'None' in it"),
         ("max_steps: 1\n---\nmax_steps: 2\n", "single document"),
     ],
     ids=lambda text: text[:30],
 )
 def test_what_is_no_flat_recipe_is_refused(path: Path, text: str, said: str) -> None:
     path.write_text(text, encoding="utf-8")
-    with within(1), pytest.raises(ValueError, match=re.escape(said) if "|" not in said else said) as error:
+    with within(1), pytest.raises(ValueError, match=re.escape(said)) as error:
         recipe.read((Arguments,), ["--config", str(path)], "sft")
     assert str(path) in str(error.value)
 

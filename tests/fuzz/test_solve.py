@@ -16,7 +16,7 @@ from mutations import fuzzed, hostile, within
 from arith_hf import solve, tokenizer
 from arith_hf.solver import LONGEST, Solver
 
-MODEL: Any = SimpleNamespace(config=SimpleNamespace(max_position_embeddings=None))
+MODEL: Any = SimpleNamespace(config=SimpleNamespace(model_type="llama"))
 CORPUS = [1, "x", None, {"a": [1.5]}]
 
 

@@ -8,7 +8,7 @@ import pytest
 from corruption import trace, written
 from hypothesis import given
 from hypothesis import strategies as st
-from mutations import fuzzed, hostile, spoilt, changes, within
+from mutations import changes, fuzzed, hostile, spoilt, within
 
 from arith_hf.notation import expression as notation
 from arith_hf.notation.addition import NOOP, Addition
@@ -41,7 +41,9 @@ def sum_and_text(rng: random.Random, form: Addition) -> tuple[str, str]:
 
 seeds = st.integers(0, 1 << 30).map(random.Random)
 worked = seeds.map(task_and_text) | seeds.map(malformed)
-summed = st.sampled_from(SUMS).flatmap(lambda form: st.tuples(st.just(form), seeds.map(lambda rng: sum_and_text(rng, form))))
+summed = st.sampled_from(SUMS).flatmap(
+    lambda form: st.tuples(st.just(form), seeds.map(lambda rng: sum_and_text(rng, form)))
+)
 
 # Answers
 
@@ -54,7 +56,9 @@ def test_an_answer_to_an_expression(text: str) -> None:
     with within(1):
         answer = notation.read_answer(text)
     match = ANSWER.fullmatch(text)
-    assert str(answer) == (re.sub(r"^(-?)0+(?=[0-9])", r"\1", match[1]).replace("-0", "0", match[1].strip("-0") == "") if match else "None")
+    assert str(answer) == (
+        re.sub(r"^(-?)0+(?=[0-9])", r"\1", match[1]).replace("-0", "0", match[1].strip("-0") == "") if match else "None"
+    )
 
 
 @fuzzed
@@ -185,6 +189,14 @@ MANY = 100_000
 )
 def test_no_text_takes_long(text: str) -> None:
     for form in (notation, *SUMS[:3]):
-        for read in (form.read_answer, form.read_working, form.read_steps, form.pieces, form.posed, form.shown, form.resumed):
+        for read in (
+            form.read_answer,
+            form.read_working,
+            form.read_steps,
+            form.pieces,
+            form.posed,
+            form.shown,
+            form.resumed,
+        ):
             with within(1):
                 read(text)
