@@ -8,7 +8,7 @@
 #   make verify-resume MODEL=smoke [ARGS='--kills 20']   kill each stage at random moments; is the result the same?
 #   make controls MODEL=expression-rl [SEEDS=3] [JOBS=2]   what reinforcement is worth, beside other uses of the same time
 #   make evaluate|report|solve|clean MODEL=...
-#   make test | check | setup
+#   make test | check | fuzz | setup
 #   make bench                                           our ways beside others, as ratios (benchmarks/README.md)
 
 MODEL ?= expression
@@ -36,7 +36,7 @@ export OMP_NUM_THREADS ?= 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help setup pipeline corpus tokenizer $(STAGES) evaluate report speedrun ablations controls verify-resume solve clean test bench check lint format
+.PHONY: help setup pipeline corpus tokenizer $(STAGES) evaluate report speedrun ablations controls verify-resume solve clean test fuzz bench check lint format
 
 help:
 	@sed -n 's|^#   |  |p' Makefile
@@ -135,6 +135,9 @@ clean:
 
 test: $(SETUP)
 	$(BIN)/python -m pytest
+
+fuzz: $(SETUP)
+	$(BIN)/python -m pytest tests/fuzz --hypothesis-profile=fuzz --durations=0 $(ARGS)
 
 bench: | $(SETUP)
 	$(BIN)/python -m benchmarks $(ARGS)

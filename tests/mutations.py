@@ -49,8 +49,8 @@ ODD = (
     *("<think>", "</think>", "\n</think>\n", "Final Result: ", "\nFinal Result: ERROR", "ERROR", "Evaluation ERROR"),
     *("\nStep 1: ", "\nExpression now: ", "1 + 2 = 3", "8+9=17 ", "4+4+0=8 "),
 )
-"""What is put into a text: digits, signs and spaces of other scripts, control characters, halves of surrogate pairs, long
-runs, words that formats give a meaning, and pieces of workings where they do not belong."""
+"""What is put into a text: digits, signs and spaces of other scripts, control characters, halves of surrogate pairs,
+long runs, words that formats give a meaning, and pieces of workings where they do not belong."""
 
 WAYS = ("insert", "replace", "delete", "double", "swap", "cut", "wrap")
 LARGEST = 20_000  # characters of a spoilt text, or doubling would take the time that the reader is measured by

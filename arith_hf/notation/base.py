@@ -20,8 +20,8 @@ def spliced(written: str, due: str) -> str:
     """What was written, and the rest of what is due behind the place in it that it came to.
 
     That is the end of the beginning of `due` that is most like it: a character may be too much or too little at a cost
-    of 1, and a digit be another digit; the longest of those at the same cost. Where more than MISCOPIED characters stand
-    behind the first difference, it is as far as these are long.
+    of 1, and a digit be another digit; the longest of those at the same cost. Where more than MISCOPIED characters
+    stand behind the first difference, it is as far as these are long.
 
     >>> spliced("(5 + 3", "((5 + 3) - 1)"), spliced("Step 10: ", "Step 9: 4 - 1"), spliced("6", "7 + 8")
     ('(5 + 3) - 1)', 'Step 10: 4 - 1', '6 + 8')
