@@ -21,7 +21,7 @@ from huggingface_hub import errors as hub_errors
 from huggingface_hub.utils import validate_repo_id
 from transformers.utils.logging import disable_progress_bar
 
-from arith_hf import checkpoint, files, notation, provenance
+from arith_hf import checkpoint, copies, files, notation, provenance
 from arith_hf.checkpoint import Arguments
 
 PUBLISHED = (  # all that a reader of the model needs; no optimizer, no step checkpoints, no logs, no pickles
@@ -163,7 +163,7 @@ Or `arith-hf pull {repo_id} --output_dir DIR` and `arith-hf solve --checkpoint D
 def pull(repo_id: str, output_dir: str | Path, revision: str | None = None, overwrite: bool = False) -> Path:
     """Fetch a checkpoint into `output_dir`, whole or not at all; RuntimeError if what comes does not load."""
     check_name(repo_id)
-    target = checkpoint.check_output(Path(output_dir), overwrite)
+    target = copies.check_output(Path(output_dir), overwrite)
     api = HfApi()
 
     def fetch(folder: Path) -> None:
@@ -177,7 +177,7 @@ def pull(repo_id: str, output_dir: str | Path, revision: str | None = None, over
             raise RuntimeError(f"{repo_id} holds no file of a checkpoint")
         check_fetched(folder, repo_id)
 
-    return checkpoint.publish(target, fetch)
+    return copies.publish(target, fetch)
 
 
 def check_fetched(folder: Path, repo_id: str) -> None:

@@ -37,7 +37,7 @@ class StrictLoader(yaml.SafeLoader):
     """
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        event = self.peek_event()  # type: ignore[no-untyped-call]
+        event = self.peek_event()
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             raise mistake(event.start_mark, "need each value written out, got an anchor or alias")
         if getattr(event, "tag", None):

@@ -13,7 +13,7 @@ from conftest import PROBLEMS
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, LlamaForCausalLM, Qwen3ForCausalLM
 
-from arith_hf import checkpoint, files, solver, tokenizer
+from arith_hf import checkpoint, copies, files, solver, tokenizer
 from arith_hf.__main__ import main
 from arith_hf.model import ArithConfig, ArithForCausalLM
 from arith_hf.notation import expression as notation
@@ -117,7 +117,7 @@ def test_export_gives_a_stock_model_with_the_same_logits(
 
 
 def test_an_exported_model_runs_without_our_package(copy: Path, tmp_path: Path) -> None:
-    checkpoint.export(copy, tmp_path / "stock")
+    copies.export(copy, tmp_path / "stock")
     code = (
         "import sys; from transformers import AutoModelForCausalLM as M, AutoTokenizer as T;"
         "t, m = T.from_pretrained('stock'), M.from_pretrained('stock');"
@@ -130,7 +130,7 @@ def test_an_exported_model_runs_without_our_package(copy: Path, tmp_path: Path) 
 
 
 def test_an_adapter_exports_merged(adapter: Path, tmp_path: Path) -> None:
-    exported, _ = checkpoint.load(checkpoint.export(adapter, tmp_path / "stock"))
+    exported, _ = checkpoint.load(copies.export(adapter, tmp_path / "stock"))
     torch.testing.assert_close(logits(exported), logits(checkpoint.load(adapter)[0]), rtol=1e-4, atol=1e-4)
 
 
@@ -146,11 +146,11 @@ def test_export_refuses_what_no_stock_model_has(
 
 
 def test_export_and_merge_refuse_what_needs_neither(copy: Path, tmp_path: Path) -> None:
-    stock = checkpoint.export(copy, tmp_path / "stock")
+    stock = copies.export(copy, tmp_path / "stock")
     with pytest.raises(ValueError, match="got llama: it needs no export"):
-        checkpoint.export(stock, tmp_path / "again")
+        copies.export(stock, tmp_path / "again")
     with pytest.raises(ValueError, match="need a LoRA adapter"):
-        checkpoint.merge(copy, tmp_path / "merged")
+        copies.merge(copy, tmp_path / "merged")
 
 
 def test_nothing_is_overwritten_in_silence(adapter: Path, copy: Path, tmp_path: Path) -> None:
@@ -159,17 +159,17 @@ def test_nothing_is_overwritten_in_silence(adapter: Path, copy: Path, tmp_path: 
     (occupied / "thesis.txt").write_text("years of work")
     for overwrite in (False, True):
         with pytest.raises(FileExistsError, match=r"give --overwrite|is not a checkpoint"):
-            checkpoint.merge(adapter, occupied, overwrite)
+            copies.merge(adapter, occupied, overwrite)
     assert (occupied / "thesis.txt").read_text() == "years of work"
-    checkpoint.merge(adapter, tmp_path / "merged")
+    copies.merge(adapter, tmp_path / "merged")
     with pytest.raises(FileExistsError, match="--overwrite"):
-        checkpoint.merge(adapter, tmp_path / "merged")
-    checkpoint.merge(adapter, tmp_path / "merged", overwrite=True)
+        copies.merge(adapter, tmp_path / "merged")
+    copies.merge(adapter, tmp_path / "merged", overwrite=True)
     shutil.copy(copy / "config.json", adapter.parent)
     with pytest.raises(ValueError, match="outside of the checkpoint"):
-        checkpoint.merge(adapter, adapter.parent, overwrite=True)
+        copies.merge(adapter, adapter.parent, overwrite=True)
     with pytest.raises(NotADirectoryError, match="got the file"):
-        checkpoint.merge(adapter, occupied / "thesis.txt")
+        copies.merge(adapter, occupied / "thesis.txt")
 
 
 def test_a_failed_write_leaves_the_old_folder(copy: Path) -> None:
@@ -179,7 +179,7 @@ def test_a_failed_write_leaves_the_old_folder(copy: Path) -> None:
 
     before = {one: one.read_bytes() for one in copy.iterdir()}
     with pytest.raises(OSError, match="disk full"):
-        checkpoint.publish(copy, fail)
+        copies.publish(copy, fail)
     assert {one: one.read_bytes() for one in copy.iterdir()} == before
     assert [one.name for one in copy.parent.iterdir()] == ["sft"]
 
@@ -291,7 +291,7 @@ def test_a_merged_model_solves(adapter: Path, copy: Path, tmp_path: Path) -> Non
 
     weights = {name: torch.zeros_like(one) for name, one in load_file(adapter / "adapter_model.safetensors").items()}
     save_file(weights, adapter / "adapter_model.safetensors", metadata={"format": "pt"})
-    merged = solver.Solver.from_pretrained(checkpoint.merge(adapter, tmp_path / "merged"))
+    merged = solver.Solver.from_pretrained(copies.merge(adapter, tmp_path / "merged"))
     base = solver.Solver.from_pretrained(copy)
     assert merged.solve(list(PROBLEMS)) == base.solve(list(PROBLEMS))
     assert json.dumps(merged.solve("1 + 2"))

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from conftest import PROBLEMS, stage
 
-from arith_hf import checkpoint, files, protocols, scoring, solver, tasks, tokenizer
+from arith_hf import checkpoint, copies, files, protocols, scoring, solver, tasks, tokenizer
 from arith_hf.__main__ import main
 from arith_hf.metric.exact_answer import wilson
 from arith_hf.notation import expression as notation
@@ -383,7 +383,7 @@ def test_an_adapter_is_measured_as_its_merged_model(
     adapter = tmp_path / "checkpoints" / "tiny" / "lora"
     get_peft_model(model, LoraConfig(r=2, target_modules="all-linear")).save_pretrained(adapter)
     known.save_pretrained(adapter)
-    merged = checkpoint.merge(adapter, tmp_path / "merged")
+    merged = copies.merge(adapter, tmp_path / "merged")
     scores = []
     for path in (base, adapter, merged):
         assert (
@@ -495,7 +495,7 @@ def test_mistakes_are_one_line(
 
 def test_a_model_that_is_not_ours_needs_no_signature(pupil: Path, data: Path, tmp_path: Path) -> None:
     """Its tokenizer is its own; there is nothing that could have been mixed up."""
-    stock = checkpoint.export(pupil, tmp_path / "stock")
+    stock = copies.export(pupil, tmp_path / "stock")
     (stock / "provenance.json").unlink()
     other = tokenizer.train("char", [], 0)
     unsign(data)

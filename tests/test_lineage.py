@@ -11,7 +11,7 @@ import pytest
 from conftest import stage, write_recipes
 from safetensors.torch import load_file, save_file
 
-from arith_hf import checkpoint, files, hub, lineage, provenance, tokenizer
+from arith_hf import checkpoint, copies, files, hub, lineage, provenance, tokenizer
 from arith_hf.__main__ import main
 from arith_hf.lineage import checks
 
@@ -97,7 +97,7 @@ def test_it_is_found_from_anywhere_and_after_a_move(chain, tmp_path, monkeypatch
 
 
 def test_a_merged_model_leads_back_through_its_adapter(chain):
-    checkpoint.merge(ADAPTER, "merged")
+    copies.merge(ADAPTER, "merged")
     told = lineage.report(Path("merged"))
     assert [link["stage"] for link in told["links"]] == ["merge", "lora", "pretrain", "tokenizer", "corpus"]
     assert (told["broken"], told["unchecked"]) == (0, 0)

@@ -205,7 +205,7 @@ def remainder(line: str, first: int) -> str:
     if task.bracketed_line(line):
         working = task.work(line)
         return step_lines(working.steps, first) + ending(working.answer)
-    steps = []
+    steps: list[Step] = []
     while len(steps) < COUNTED and (now := task.due(line)):  # each takes as long as the line
         line = task.rewritten(line, now.result)
         steps.append(Step(now.left, now.operator, now.right, now.result, line))
