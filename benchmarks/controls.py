@@ -166,7 +166,8 @@ def equal(lab: Lab, arm: str, seed: int, budget: float) -> None:
         verb, more = "grpo", ["--seed", seed, "--eval_on_start", "false", *OTHERS[arm]]
         period = lab.key("grpo", "steps_per_generation")
     if arm == "kept":
-        more += ["--dataset_name", lab.place("rollouts", seed) / "kept.jsonl"]
+        room = 2 * lab.key("grpo", "max_completion_length")  # with the prompt, which is shorter
+        more += ["--dataset_name", lab.place("rollouts", seed) / "kept.jsonl", "--max_length", room]
         budget -= sample(lab, seed)["core_seconds"]
     start = ["--model_name_or_path", lab.place("frozen", seed), *more, *STILL]
     trial, short = lab.place(f"{arm}-trial", seed), TRIAL[verb]
