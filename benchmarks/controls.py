@@ -31,7 +31,7 @@ from benchmarks import claims
 LAUNCH = (sys.executable, "-m", "accelerate.commands.launch", "--quiet", "--config_file")
 MEASURED = "depth5"
 SAMPLED = 32  # problems that are answered 16 times; of every problem the chance of the right working is known exactly
-TRIAL = {"sft": 20, "grpo": 12}  # updates that tell what one costs
+TRIAL = {"sft": 200, "grpo": 12}  # updates that tell what one costs; the first ones cost more
 STILL = ("--eval_strategy", "no", "--save_strategy", "no", "--load_best_model_at_end", "false")
 OTHERS = {  # the arms of GRPO beside the recipe
     "answers": ("--stop_at_fault", "false", "--reward_funcs", "arith_hf.rewards.exact_answer"),
