@@ -70,14 +70,8 @@ def test_equal_compute_counts_the_sampling(lab, monkeypatch):
     files.write_json(lab.place("rollouts", 0) / "rollouts.json", {"core_seconds": 40.0, "kept": 5})
     for arm in ("answers", "more", "kept"):
         controls.equal(lab, arm, 0, budget=100.0)
-    assert [words["--max_steps"] for words in said] == [
-        controls.TRIAL["grpo"],
-        34,
-        controls.TRIAL["sft"],
-        200,
-        controls.TRIAL["sft"],
-        120,
-    ]
+    grpo, sft = controls.TRIAL["grpo"], controls.TRIAL["sft"]
+    assert [words["--max_steps"] for words in said] == [grpo, 34, sft, 200, sft, 120]
     assert said[1]["--max_steps"] % 2 == 0, "whole generations"
     assert (said[1]["verb"], said[1]["--stop_at_fault"]) == ("grpo", "false")
     assert said[5]["--dataset_name"] == lab.place("rollouts", 0) / "kept.jsonl"
