@@ -116,7 +116,7 @@ def test_spare_parentheses_do_not_change_the_normal_form(tree, count):
 
 def test_no_nesting_is_too_deep_and_no_length_too_slow():
     many = 100_000
-    started = time.perf_counter()
+    started = time.thread_time()  # whatever else the machine does
     for text, level in (
         ("(" * many + "4" + ")" * many, 0),
         ("(1+" * many + "4" + ")" * many, many),
@@ -126,7 +126,7 @@ def test_no_nesting_is_too_deep_and_no_length_too_slow():
     for text in ("(" * many, "-" * many, "- " * many, "-" + " " * many, "1 " * many):
         assert task.kind(text) == "invalid"
     assert task.work("(" * many + "4" + ")" * many).answer == 4
-    assert time.perf_counter() - started < 20
+    assert time.thread_time() - started < 20
 
 
 def test_a_number_too_long_for_python_is_refused_in_one_line():
