@@ -221,13 +221,8 @@ def test_a_bit_anywhere_in_any_file_of_the_chain_is_found(chain):
     for folder in (SFT, PRETRAIN, TOKENIZER, CORPUS):
         for path in sorted(folder.rglob("*")):
             inside = path.relative_to(folder)
-            told = {
-                "README.md",
-                "trainer_state.json",
-                "training_args.bin",
-                "metrics.json",
-                ".lock",
-            }  # of the run, for readers
+            # of the run, for readers
+            told = {"README.md", "trainer_state.json", "training_args.bin", "metrics.json", ".lock"}
             if not path.is_file() or inside.name in told or inside.parts[0].startswith("checkpoint-"):
                 continue
             if path == CORPUS / "provenance.json":

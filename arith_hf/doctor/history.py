@@ -26,18 +26,7 @@ T = TypeVar("T")
 MIN_POINTS = 6  # of a curve: two in each third, so that their scatter can be told
 ERRORS = 2.0  # standard errors that a difference must exceed: chance does it one time in forty
 PAIRED = 0.5  # of the variance of counting is left where the same problems are asked each time: most answers stay
-READ = (
-    "step",
-    "group",
-    "task",
-    "completion",
-    "right",
-    "fault",
-    "finished",
-    "truncated",
-    "num_tokens",
-    "reward",
-)  # of a rollout
+READ = ("step", "group", "task", "completion", "right", "fault", "finished", "truncated", "num_tokens", "reward")
 
 
 @dataclass(frozen=True)

@@ -199,7 +199,7 @@ def test_what_a_person_writes_is_taken(path: Path, seed: int) -> None:
         ("max_steps: 1\nmax_steps: 2\n", "line 2, column 1: key `max_steps` stands twice"),
         ('output_dir: "\\UFFFFFFFF"\n', "too large"),
         ("output_dir: " + "[" * 5000, "lists in lists"),
-        ("output_dir: " + "x" * 100_000_000, "at most 65536 bytes, got 100000012"),
+        ("output_dir: " + "x" * 100_000_000, "at most 16384 bytes, got 100000012"),
         ("output_dir: \0\n", "#x0000"),
         ("output_dir: a\tb: c\n\tmax_steps: 1\n", "line 1, column 14"),
         ("learning_rte:\n", "unknown key `learning_rte`: did you mean `learning_rate`?"),  # null says nothing
