@@ -129,7 +129,7 @@ def test_a_verdict_that_is_given_has_no_weight(road):
 def test_weights_that_cannot_be_are_refused(road, tmp_path, capsys, keys):
     refused = tmp_path / "refused"
     assert stage(road, "pretrain", "--output_dir", str(refused), *keys) == 2
-    assert f"need {keys[0][2:].split('=')[0]}" in capsys.readouterr().err
+    assert keys[0][2:].split("=")[0] in capsys.readouterr().err
     assert not refused.exists()
 
 
