@@ -31,7 +31,7 @@ STAGES = ("corpus", "tokenizer", "pretrain", "sft", "lora", "grpo")
 VERBS = {"lora": "sft"}
 LAUNCH = (sys.executable, "-m", "accelerate.commands.launch", "--quiet", "--config_file", "recipes/accelerate/cpu.yaml")
 TIMES = ("seconds", "runtime", "per_second", "step_time", "resumed_from", "finished", "started")  # parts of a key
-APART = {".lock", "provenance.json", "README.md", "training_args.bin"}  # name the folder or the moment
+APART = {".lock", "provenance.json", "recipe.yaml", "README.md", "training_args.bin"}  # name the folder or the moment
 NAMING = {"best_model_checkpoint", "files"}  # the folder; the hash of provenance.json
 Row = dict[str, Any]
 
