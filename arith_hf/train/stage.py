@@ -216,6 +216,10 @@ def merge(trainer: Trainer, run: Run) -> None:
     """Save the adapter whole, as a checkpoint of its own, then fold it into the model that the stage will save."""
     adapted, folder = trainer.accelerator.unwrap_model(trainer.model), run.output_dir / "adapter"
     if trainer.is_world_process_zero():
+        for one in adapted.peft_config.values():  # a set would be written in another order by each process
+            one.target_modules = (
+                sorted(one.target_modules) if isinstance(one.target_modules, set) else one.target_modules
+            )
         adapted.save_pretrained(str(folder))
         cast(PreTrainedTokenizerBase, trainer.processing_class).save_pretrained(folder)
         files.write_text(folder / "recipe.yaml", as_yaml(run.recipe))
