@@ -78,8 +78,10 @@ def read(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     own = parser.parse_args(argv)
     has = [name for name in STAGES if (own.recipes / f"{name}.yaml").is_file()]
-    if own.kills < 1 or not has or (own.stages and not set(own.stages) <= set(has)):
-        raise SystemExit(f"need kills > 0 and recipes of the stages in {own.recipes}, got {own.kills} and {has}")
+    if own.kills < 1:
+        raise SystemExit(f"need kills > 0, got {own.kills}")
+    if not has or (own.stages and not set(own.stages) <= set(has)):
+        raise SystemExit(f"no recipe in {own.recipes} for {own.stages or 'any stage'}: have {has or 'none'}")
     own.stages = own.stages or has
     return own
 
