@@ -20,6 +20,7 @@ from arith_hf.corpus.arguments import CorpusArguments
 # salt makes every test set that was ever measured another one.
 SALT = "arith-hf split 2375: "
 WORTH = 1000  # rows for which a worker is worth its start
+AT_ONCE = 100_000  # rows that are drawn before they are written: what a corpus takes of memory, 100 to 200 MB
 
 Row = dict[str, Any]
 
@@ -69,19 +70,21 @@ def files(room: ModuleType, recipe: CorpusArguments) -> Iterator[tuple[str, Iter
 
 def mapped(draw: Callable, what: str, indices: Sequence[int], recipe: CorpusArguments, **options: Any) -> Iterator[Row]:
     """Rows of these indices, by `num_proc` workers; in memory, since a cache might hold the rows of older code."""
-    workers = min(recipe.num_proc, len(indices) // WORTH)
-    rows = Dataset.from_dict({"index": indices}).map(
-        draw,
-        batched=True,
-        remove_columns=["index"],
-        fn_kwargs={"recipe": recipe, **options},
-        num_proc=workers if workers > 1 else None,
-        keep_in_memory=True,
-        load_from_cache_file=False,
-        desc=what,
-    )
-    for batch in rows.iter(1000):
-        yield from (dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True))
+    for start in range(0, len(indices), AT_ONCE):
+        part = indices[start : start + AT_ONCE]
+        workers = min(recipe.num_proc, len(part) // WORTH)
+        rows = Dataset.from_dict({"index": part}).map(
+            draw,
+            batched=True,
+            remove_columns=["index"],
+            fn_kwargs={"recipe": recipe, **options},
+            num_proc=workers if workers > 1 else None,
+            keep_in_memory=True,
+            load_from_cache_file=False,
+            desc=what if len(part) == len(indices) else f"{what} {start + len(part):,} of {len(indices):,}",
+        )
+        for batch in rows.iter(1000):
+            yield from (dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True))
 
 
 def draw_batch(batch: Row, recipe: CorpusArguments, make: Callable, seed: str, split: str) -> Row:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from datasets import Dataset, load_dataset
 from datasets.exceptions import DatasetGenerationError
 from transformers import BatchEncoding, PreTrainedTokenizerBase
@@ -109,7 +110,7 @@ def fit(
     lengths = rows.map(
         measure, batched=True, remove_columns=rows.column_names, num_proc=num_proc, desc="Measuring lengths"
     )
-    return keep(rows, list(lengths["length"]), max_length, overlong)
+    return keep(rows, lengths.with_format("numpy")["length"][:], max_length, overlong)
 
 
 def encode(model_tokenizer: PreTrainedTokenizerBase, texts: list[str], **options: Any) -> BatchEncoding:
@@ -121,14 +122,19 @@ def encode(model_tokenizer: PreTrainedTokenizerBase, texts: list[str], **options
     return encoded
 
 
-def keep(rows: Dataset, lengths: list[int], max_length: int | None, overlong: str, key: str = "max_length") -> Dataset:
+def keep(
+    rows: Dataset, lengths: Sequence[int], max_length: int | None, overlong: str, key: str = "max_length"
+) -> Dataset:
     """Rows of at most `max_length` tokens; longer ones are an error, or counted and dropped (`overlong: drop`)."""
-    fitting = [index for index, length in enumerate(lengths) if max_length is None or length <= max_length]
-    lost = len(lengths) - len(fitting)
+    if max_length is None:
+        return rows
+    of_rows = np.asarray(lengths)
+    fitting = np.flatnonzero(of_rows <= max_length)
+    lost = len(of_rows) - len(fitting)
     if lost == 0:
         return rows
-    said = f"{key} {max_length} cannot hold {lost} of {len(lengths)} rows (the longest takes {max(lengths)})"
-    if overlong == "error" or not fitting:
-        raise ValueError(f"{said}: set {key} to {max(lengths)} or more, or `overlong: drop`")
+    said = f"{key} {max_length} cannot hold {lost} of {len(of_rows)} rows (the longest takes {of_rows.max()})"
+    if overlong == "error" or not len(fitting):
+        raise ValueError(f"{said}: set {key} to {of_rows.max()} or more, or `overlong: drop`")
     logger.warning(f"{said}: dropped")
     return rows.select(fitting)

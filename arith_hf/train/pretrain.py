@@ -122,7 +122,8 @@ def pack(
         return documents
 
     ids = rows.map(tokenize, batched=True, remove_columns=rows.column_names, num_proc=num_proc, desc="Tokenizing")
-    ids = data.keep(ids, list(ids["length"]), max_length, overlong).remove_columns("length")
+    lengths = ids.select_columns("length").with_format("numpy")["length"][:]
+    ids = data.keep(ids, lengths, max_length, overlong).remove_columns("length")
     packed = pack_dataset(ids, max_length, strategy="bfd", map_kwargs={"desc": "Packing"})
     narrow = "int16" if max(len(model_tokenizer), max_length) < 2**15 else "int32"
     columns = {name: List(Value(narrow), length=max_length) for name in ("input_ids", "position_ids", "labels")}

@@ -80,11 +80,25 @@ def changes(output_dir: Path, said: dict[str, Any], made: dict[str, Any]) -> lis
     return keys + [key for key in inputs if old.get(key) != made[key]]
 
 
+def last_logged(checkpoint: str, key: str) -> Any:
+    """The last value of `key` in the log of a step checkpoint; None where it was never logged."""
+    log = files.read_json(Path(checkpoint, STATE))["log_history"]
+    return next((row[key] for row in reversed(log) if key in row), None)
+
+
 # Whole or not
 
 
 class Seal(TrainerCallback):
-    """Writes down, when a step checkpoint is complete, what each of its files is."""
+    """Writes down, when a step checkpoint is complete, what each of its files is; before it, the log is.
+
+    What a trainer has added up since its last line of the log is in no checkpoint, so a step that is saved is logged.
+    """
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        control.should_log |= control.should_save and args.logging_strategy != "no"
+
+    on_epoch_end = on_step_end
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         folder = Path(str(args.output_dir), f"checkpoint-{state.global_step}")

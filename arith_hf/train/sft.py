@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from trl import ModelConfig, SFTConfig, SFTTrainer, get_peft_config
 
 from arith_hf import recipe
-from arith_hf.train import data, stage
+from arith_hf.train import data, resume, stage
 from arith_hf.train.samples import Samples
 
 
@@ -24,6 +24,8 @@ class SftArguments(stage.StageArguments):
 
 def main(argv: list[str]) -> None:
     trainer, run = prepare(argv)
+    if run.resume_from:  # TRL counts from the start or the resume on
+        trainer._total_train_tokens = int(resume.last_logged(run.resume_from, "num_tokens") or 0)
     stage.run(trainer, run)
     stage.finish(trainer, run)
 

@@ -152,7 +152,7 @@ def run(trainer: Trainer, run: Run, period: int = 1) -> None:
     if run.resume_from:
         trainer.args.eval_on_start = False  # was done at the start; done again it would be one more line of the log
     stop = resume.Stop(period)
-    for callback in (resume.Seal(), stop):
+    for callback in (stop, resume.Seal()):  # what the first asks to save the second logs
         trainer.add_callback(callback)
     try:
         with resume.stopping(trainer, stop):
