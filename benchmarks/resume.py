@@ -2,8 +2,9 @@
 again, and what it leaves is compared byte for byte.
 
 May not know how a stage goes on. Killed is the whole process group, by SIGKILL, at a moment drawn from the time that an
-undisturbed run takes; the same command is given again until it ends. Then the next such run begins, until all kills are
-spent. Compared is all that a stage publishes, weights, metrics and every line of its log, but for times.
+undisturbed run takes; the same command is given again until it ends, undisturbed after four kills. Then the next such
+run begins, until all kills are spent. Compared is all that a stage publishes, weights, metrics and every line of its
+log, but for times.
 
     make verify-resume MODEL=smoke [ARGS='--kills 20']
     python -m benchmarks.resume --recipes recipes/smoke --kills 20 [--stages sft grpo]
@@ -27,6 +28,7 @@ from tqdm.auto import tqdm
 
 from arith_hf import files
 
+KILLS_A_RUN = 4  # each ended run is one comparison
 STAGES = ("corpus", "tokenizer", "pretrain", "sft", "lora", "grpo")
 VERBS = {"lora": "sft"}
 LAUNCH = (sys.executable, "-m", "accelerate.commands.launch", "--quiet", "--config_file", "recipes/accelerate/cpu.yaml")
@@ -96,16 +98,17 @@ def verify(stage: Stage, kills: int, rng: random.Random) -> Row:
     row: Row = {"stage": stage.name, "seconds": round(seconds, 1), "kills": 0, "at_work": 0, "ended": 0}
     differences: dict[str, None] = {}
     bar = tqdm(total=kills, desc=f"killing {stage.name}", unit="kill")
-    running = False
-    while row["kills"] < kills or running:
-        after = rng.uniform(0, seconds) if row["kills"] < kills else None
-        running = not run(stage, killed, after)
-        if running:
+    suffered = 0  # kills of the run at hand
+    while row["kills"] < kills or suffered:
+        after = rng.uniform(0, seconds) if row["kills"] < kills and suffered < KILLS_A_RUN else None
+        if not run(stage, killed, after):
             row["kills"] += 1
+            suffered += 1
             row["at_work"] += any(path.name not in APART for path in killed.rglob("*"))  # it had begun to write
             bar.update()
         else:
             row["ended"] += 1
+            suffered = 0
             differences |= dict.fromkeys(compare(whole, killed))
             shutil.rmtree(killed)
     bar.close()

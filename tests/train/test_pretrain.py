@@ -7,7 +7,6 @@ import pytest
 import torch
 from conftest import stage
 from datasets import Dataset
-from safetensors.torch import load_file
 
 from arith_hf import checkpoint, files
 from arith_hf.notation import expression as notation
@@ -162,21 +161,6 @@ def test_a_document_does_not_see_its_neighbours(road):
         for start, stop in pairwise(starts):
             alone = model(input_ids[:, start:stop], use_cache=False).logits[0]
             torch.testing.assert_close(together[start:stop], alone, rtol=1e-4, atol=1e-5)
-
-
-def test_an_interrupted_run_ends_where_the_whole_one_does(road):
-    """Half the steps, then the rest: the same weights, bit for bit."""
-    whole, half = str(road / "checkpoints/tiny/whole"), road / "checkpoints/tiny/half"
-    assert stage(road, "pretrain", "--output_dir", whole) == 0
-    assert stage(road, "pretrain", "--output_dir", str(half), "--save_total_limit", "5") == 0
-    (half / "metrics.json").unlink()  # as if it had been killed after step 2
-    for path in half.glob("checkpoint-4/*"):
-        path.unlink()
-    (half / "checkpoint-4").rmdir()
-    assert stage(road, "pretrain", "--output_dir", str(half), "--save_total_limit", "5") == 0
-    assert files.read_json(half / "metrics.json")["resumed_from"].endswith("checkpoint-2")
-    a, b = load_file(f"{whole}/model.safetensors"), load_file(half / "model.safetensors")
-    assert all(torch.equal(a[name], b[name]) for name in a)
 
 
 def test_another_recipe_is_not_mixed_with_an_unfinished_run(road, capsys):

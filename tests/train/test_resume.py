@@ -12,6 +12,7 @@ from conftest import prepared_grpo, stage
 
 from arith_hf import files
 from arith_hf.train import grpo, resume
+from benchmarks import resume as verify
 
 FILES = ("model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json")
 HOLD = """
@@ -108,6 +109,27 @@ def test_a_run_that_is_asked_to_stop_saves_its_step(road, steps, tmp_path, monke
     assert stage(road, "sft", *parent) == 0
     assert files.sha256(tmp_path / "sft/model.safetensors") == files.sha256(steps / "model.safetensors")
     assert files.read_json(tmp_path / "sft/metrics.json")["resumed_from"].endswith("checkpoint-1")
+
+
+@pytest.mark.parametrize("name", ["pretrain", "sft", "lora", "grpo"])
+def test_a_killed_run_leaves_what_a_whole_one_leaves(road, tmp_path, name):
+    """All that is published but for times: as if killed behind the save of step 2, which is no step of the log's."""
+    verb, place = {"lora": "sft"}.get(name, name), tmp_path / name
+    more = ["--output_dir", str(place), "--logging_steps", "3", "--save_total_limit", "5"]
+    if name != "pretrain":
+        more += ["--model_name_or_path", str(road / "checkpoints/tiny/pretrain")]
+    if name == "grpo":
+        more += ["--reward_funcs", "conftest.odd_reward", "--record_rollouts", "true"]
+    assert stage(road, verb, *more, recipe=name) == 0
+    whole = place.rename(tmp_path / "whole")
+    for part in ("checkpoint-2", "rollouts"):
+        if (whole / part).is_dir():
+            shutil.copytree(whole / part, place / part)
+    for part in ("recipe.yaml", "provenance.json"):
+        shutil.copy(whole / part, place / part)
+    assert stage(road, verb, *more, recipe=name) == 0
+    assert files.read_json(place / "metrics.json")["resumed_from"].endswith("checkpoint-2")
+    assert verify.compare(whole, place) == []
 
 
 def test_reinforcement_stops_between_two_generations(road, tmp_path):
