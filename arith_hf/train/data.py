@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from datasets import Dataset, load_dataset
 from datasets.exceptions import DatasetGenerationError
+from datasets.utils import tqdm
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 from transformers.utils import logging
 from trl import ModelConfig
@@ -24,6 +25,8 @@ def load(dataset_name: str, part: str, columns: Sequence[str]) -> tuple[Dataset,
     """(train, validation) rows of `part` of a corpus folder; of one file of your own, 5 % (at most 1 000) validate."""
     path = Path(dataset_name)
     if path.is_file():
+        for _ in tqdm(files.read_jsonl(path), desc=f"Checking {path.name}", unit=" rows"):
+            pass  # a key that stands twice, NaN: `datasets` would take one value or another
         rows = read(path, columns)
         if len(rows) < 2:
             raise ValueError(f"{path}: need at least 2 rows, to train and to validate, got {len(rows)}")

@@ -1,3 +1,4 @@
+import pytest
 import torch
 from conftest import stage
 from safetensors.torch import load_file
@@ -48,6 +49,24 @@ def test_lora_leaves_an_adapter_and_the_model_merged_with_it(road):
     ids = torch.tensor([tokenizer("Evaluate: 1 + 2\n")["input_ids"]])
     with torch.no_grad():
         torch.testing.assert_close(merged(ids).logits, adapted(ids).logits, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"prompt": "Evaluate: 1\\n", "prompt": "Evaluate: 2\\n", "completion": "x"}', "key 'prompt' stands twice"),
+        ('{"prompt": "Evaluate: 1\\n", "completion": "x", "weight": NaN}', "need a finite number"),
+        ('{"prompt": "Evaluate: 1\\n", "completion": "x"', "not a JSON object"),
+    ],
+)
+def test_rows_that_two_readers_take_for_two_things(road, tmp_path, capsys, line, said):
+    mine = tmp_path / "mine.jsonl"
+    mine.write_text(f'{{"prompt": "Evaluate: 3\\n", "completion": "y"}}\n{line}\n')
+    assert stage(road, "sft", "--dataset_name", str(mine), "--output_dir", str(tmp_path / "sft")) == 2
+    err = capsys.readouterr().err
+    assert f"{mine}:2: broken line" in err
+    assert said in err
+    assert not (tmp_path / "sft").exists()
 
 
 def test_rows_of_your_own(road, tmp_path):
