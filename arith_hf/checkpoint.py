@@ -96,6 +96,7 @@ def load_model(path: Path, **options: Any) -> Any:
             files.read_object(path / name)
     try:
         config = AutoConfig.from_pretrained(path, trust_remote_code=False)
+        require_layers(path, getattr(config.get_text_config(), "num_hidden_layers", None) or 0)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             path, config=config, use_safetensors=True, trust_remote_code=False, output_loading_info=True, **options
         )
@@ -106,6 +107,16 @@ def load_model(path: Path, **options: Any) -> Any:
     if wrong:
         raise ValueError(f"{path}: config.json and the weights do not belong together: {wrong}")
     return model
+
+
+def require_layers(path: Path, layers: int) -> None:
+    """ValueError where the weights are too few for so many layers, each of which would be made before that is seen."""
+    tensors = 0
+    for shard in path.glob("*.safetensors"):
+        with safe_open(shard, framework="pt") as opened:
+            tensors += len(opened.keys())
+    if layers > tensors:
+        raise ValueError(f"config.json speaks of {layers} layers, the weights are {tensors} tensors")
 
 
 def check(path: Path) -> Path:
@@ -217,8 +228,8 @@ def base_of(adapter: Path) -> Path:
     places = [Path(named), *(above / named for above in adapter.resolve().parents)]
     for place in places:
         if place.is_dir():
-            if place.resolve() == adapter.resolve():
-                raise ValueError(f"{adapter / ADAPTER} names itself as its base: set base_model_name_or_path")
+            if is_adapter(place):  # itself, or one that leads back to it
+                raise ValueError(f"{adapter / ADAPTER} names the adapter {place} as its base: merge that one first")
             return place
     raise FileNotFoundError(f"no base model at {named}, which {adapter} was trained on: {remedy(Path(named))}")
 

@@ -150,6 +150,23 @@ def test_an_adapter_of_another_kind(copy: Path, changed: dict, said: str) -> Non
         checkpoint.load(adapter)
 
 
+def test_adapters_that_lead_to_one_another(copy: Path) -> None:
+    folders = [copy.parent / name for name in ("one", "two")]
+    for folder, other in zip(folders, folders[::-1], strict=True):
+        folder.mkdir()
+        files.write_json(folder / "adapter_config.json", {"peft_type": "LORA", "base_model_name_or_path": str(other)})
+        shutil.copy(copy / "model.safetensors", folder / "adapter_model.safetensors")
+    for read in (checkpoint.load, checkpoint.form_of):
+        with pytest.raises(ValueError, match=r"names the adapter .* as its base: merge that one first"):
+            read(folders[0])
+
+
+def test_more_layers_than_weights_are_not_made(copy: Path) -> None:
+    edit(copy / "config.json", num_hidden_layers=10**9)
+    with pytest.raises(ValueError, match=r"config\.json speaks of 1000000000 layers, the weights are"):
+        checkpoint.load(copy)
+
+
 WRONG = ("model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json", "adapter_model.safetensors")
 
 
