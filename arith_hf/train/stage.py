@@ -16,6 +16,7 @@ import torch
 import yaml
 from filelock import FileLock
 from peft import PeftModel
+from safetensors import SafetensorError
 from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments, set_seed
 from transformers.utils import logging
 
@@ -159,6 +160,13 @@ def run(trainer: Trainer, run: Run, period: int = 1) -> None:
             trainer.train(resume_from_checkpoint=run.resume_from)
     except ValueError as error:
         raise RuntimeError(str(error)) from error
+    except (RuntimeError, SafetensorError) as error:
+        if isinstance(error, RuntimeError) and "inline_container" not in str(error):  # torch.save's file
+            raise
+        free = shutil.disk_usage(run.output_dir).free / 2**20
+        raise OSError(
+            f"could not write a step checkpoint in {run.output_dir} ({free:.0f} MiB free): {error}"
+        ) from error
     run.cpu_seconds = sum(os.times()[:4]) - before
     log = trainer.state.log_history
     if "train_loss" in log[-1] and (loss := mean_loss(log)) is not None:

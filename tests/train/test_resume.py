@@ -22,6 +22,12 @@ held = resume.hold(Path({!r}))
 print("held", flush=True)
 input()
 """
+LIMITED = """
+import resource
+from arith_hf.__main__ import main
+resource.setrlimit(resource.RLIMIT_FSIZE, ({0}, {0}))
+raise SystemExit(main(["sft", *{1}]))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +94,35 @@ def test_a_folder_is_held_by_one_run_at_a_time_and_not_by_a_dead_one(tmp_path):
     resume.hold(tmp_path / "sft").release()
 
 
+def unfinished(place: Path) -> Path:
+    """Moves a finished run aside, and leaves in its place what it would have left if killed behind step 2."""
+    whole = place.rename(place.parent / "whole")
+    for part in ("checkpoint-2", "rollouts"):
+        if (whole / part).is_dir():
+            shutil.copytree(whole / part, place / part)
+    for part in ("recipe.yaml", "provenance.json"):
+        shutil.copy(whole / part, place / part)
+    return whole
+
+
+def test_what_cannot_be_written_leaves_the_last_step(road, tmp_path):
+    """As on a full disk: files may not be so large. Later it ends where an undisturbed run does."""
+    place = tmp_path / "sft"
+    argv = ["--config", str(road / "recipes/tiny/sft.yaml"), "--output_dir", str(place)]
+    argv += ["--model_name_or_path", str(road / "checkpoints/tiny/pretrain")]
+    assert stage(road, "sft", *argv[2:]) == 0
+    whole = unfinished(place)
+    largest = (whole / "checkpoint-2/optimizer.pt").stat().st_size // 2
+    done = subprocess.run([sys.executable, "-c", LIMITED.format(largest, argv)], capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    assert f"arith-hf sft: could not write a step checkpoint in {place}" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (place / "metrics.json").exists()
+    assert resume.last_step(place) == str(place / "checkpoint-2")
+    assert stage(road, "sft", *argv[2:]) == 0
+    assert verify.compare(whole, place) == []
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_run_that_is_asked_to_stop_saves_its_step(road, steps, tmp_path, monkeypatch, capsys, number):
     """At step 1, where none is due; what follows is byte for byte what an undisturbed run has made."""
@@ -121,12 +156,7 @@ def test_a_killed_run_leaves_what_a_whole_one_leaves(road, tmp_path, name):
     if name == "grpo":
         more += ["--reward_funcs", "conftest.odd_reward", "--record_rollouts", "true"]
     assert stage(road, verb, *more, recipe=name) == 0
-    whole = place.rename(tmp_path / "whole")
-    for part in ("checkpoint-2", "rollouts"):
-        if (whole / part).is_dir():
-            shutil.copytree(whole / part, place / part)
-    for part in ("recipe.yaml", "provenance.json"):
-        shutil.copy(whole / part, place / part)
+    whole = unfinished(place)
     assert stage(road, verb, *more, recipe=name) == 0
     assert files.read_json(place / "metrics.json")["resumed_from"].endswith("checkpoint-2")
     assert verify.compare(whole, place) == []
