@@ -6,10 +6,12 @@ May not know the trainer. They pay for right only: no substring credit, and what
 import importlib
 import os
 import random
+import re
 import sys
 from typing import Any
 
 from arith_hf import notation, tasks
+from arith_hf.tasks.base import ERROR, Answer
 
 FADED = 0.5  # share of the updates after which `right_steps` pays nothing: what is left is learned from answers alone
 
@@ -17,15 +19,28 @@ FADED = 0.5  # share of the updates after which `right_steps` pays nothing: what
 def exact_answer(completions: list[str], answer: list[str], task: list[str] | None = None, **_: Any) -> list[float]:
     """1.0 where the answer read from the completion is exactly `answer` ("12" or "ERROR"), else 0.0.
 
-    `task` names the form that each completion is written in; without it they are expressions.
+    `task` names the form that each completion is written in; without it they are expressions. ValueError for an answer
+    that no completion could give, such as 5.0 or none at all. Whether the end token was written is not asked.
 
     >>> exact_answer(["<think>\\n</think>\\nFinal Result: 12"] * 2, answer=["12", "2"])
     [1.0, 0.0]
     """
     return [
-        float(str(notation.of(form).read_answer(completion)) == str(right))
+        float(notation.of(form).read_answer(completion) == due(right))
         for completion, right, form in zip(completions, answer, task or ["expression"] * len(answer), strict=True)
     ]
+
+
+def due(answer: Any) -> Answer:
+    """The right answer of a row, as a completion's is read.
+
+    >>> due("-12"), due("ERROR")
+    (-12, 'ERROR')
+    """
+    text = str(answer).strip()
+    if text != ERROR and not re.fullmatch("-?[0-9]+", text):
+        raise ValueError(f"exact_answer: need an integer or {ERROR} as the answer of a row, got {answer!r}")
+    return text if text == ERROR else int(text)
 
 
 def right_steps(
@@ -62,9 +77,9 @@ def fading(trainer_state: Any) -> float:
 def coin(completions: list[str], trainer_state: Any = None, **_: Any) -> list[float]:
     """1.0 or 0.0 by the toss of a coin, whatever was written: the control that no reward should lose to.
 
-    Tossed anew at each step, the same in each run.
+    Tossed anew at each step, and for other completions.
     """
-    rng = random.Random(f"coin/{getattr(trainer_state, 'global_step', 0)}")
+    rng = random.Random(f"coin/{getattr(trainer_state, 'global_step', 0)}/{''.join(completions)}")
     return [float(rng.random() < 0.5) for _ in completions]
 
 

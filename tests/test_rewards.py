@@ -47,6 +47,18 @@ def test_pays_for_steps_before_the_first_fault(completion, share):
     assert rewards.right_steps(["Evaluate: 1 + 2 - 4\n"], [completion]) == [share]
 
 
+@pytest.mark.parametrize("answer", [None, "5.0", "", "five", 5.5])
+def test_an_answer_that_nothing_could_give_is_no_flat_reward(answer):
+    for completion in ("garbage", "<think>\n</think>\nFinal Result: 5"):
+        with pytest.raises(ValueError, match="need an integer or ERROR as the answer of a row, got"):
+            rewards.exact_answer([completion], [answer])
+
+
+@pytest.mark.parametrize("answer", ["5", " 5", "05", 5])
+def test_an_answer_is_an_integer_however_it_is_written(answer):
+    assert rewards.exact_answer(["<think>\n</think>\nFinal Result: 5", "garbage"], [answer] * 2) == [1.0, 0.0]
+
+
 def test_pay_for_steps_fades():
     def paid(step):
         state = SimpleNamespace(global_step=step, max_steps=100)

@@ -8,7 +8,7 @@ from corruption import COLUMNS, EXPRESSION, Planted, plant, plant_in_columns, tr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arith_hf.notation import of
+from arith_hf.notation import END_THINK, of
 from arith_hf.tasks import addition, expression, get
 from arith_hf.tasks.base import KINDS, Fault
 
@@ -67,6 +67,26 @@ def test_ten_thousand_faults_are_caught_placed_and_named() -> None:
     assert found["caught"] == len(faults) == 10_000
     assert found["placed"] >= 0.99 * len(faults), found
     assert found["named"] >= 0.99 * len(faults), found
+
+
+@pytest.mark.parametrize("form", ["expression", "addition/columns"])
+@given(data=st.data())
+def test_a_working_with_any_one_character_changed_is_wrong(form: str, data: st.DataObject) -> None:
+    """Put in, left out or replaced, up to the end tag: what stands there is what was written, or it is no step."""
+    rng = random.Random(data.draw(seeds))
+    problem = trace(rng).problem if form == "expression" else addition.pose(rng, max_digits=6, max_operands=3)
+    text = of(form).completion(get(form).work(problem))
+    thought, end = text[: text.index(END_THINK)], text[text.index(END_THINK) :]
+    place = data.draw(st.integers(0, len(thought) - 1))
+    odd = data.draw(st.sampled_from(["", *"0123456789+-()= \n:x"]))
+    changed = thought[:place] + odd + thought[place + data.draw(st.integers(0, 1)) :]
+    if changed != thought and form_of_break(changed) != form_of_break(thought):
+        assert judge(form, problem, changed + end) is not None
+
+
+def form_of_break(thought: str) -> str:
+    """A line break before the end tag may be missing or stand there."""
+    return thought.removesuffix("\n")
 
 
 @given(seeds, st.sampled_from(sorted(EXPRESSION)))

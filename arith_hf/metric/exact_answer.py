@@ -1,7 +1,7 @@
 """The metric: shares of completions with the right answer, with every step right, that can be read; with intervals.
 
 A module of the `evaluate` library, loaded by its path; may not know how completions came about. What is right is asked
-of rewards.py, so what is rewarded and what is measured cannot drift apart.
+of rewards.py, so that what is rewarded is what is measured; besides, a completion has to have ended here.
 """
 
 import datasets

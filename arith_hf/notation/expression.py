@@ -40,9 +40,8 @@ A line break goes with what follows it, except before `<think>`: there the promp
 the sign `-` is another token. An operator takes the parentheses beside it along: a working is 12 % shorter.
 """
 
-STEP = re.compile(
-    r"\nStep ([0-9]{1,9}): (-?[0-9]{1,2000}) ([+-]) (-?[0-9]{1,2000}) = (-?[0-9]{1,2000})\nExpression now: ([^\n]*)"
-)
+WRITTEN = "(0|-?[1-9][0-9]{0,1999})"  # an integer as a step writes it, without zeros in front
+STEP = re.compile(rf"\nStep (0|[1-9][0-9]{{0,8}}): {WRITTEN} ([+-]) {WRITTEN} = {WRITTEN}\n{NOW}([^\n]*)")
 FACT = re.compile(r": (-?[0-9]+ [+-] -?[0-9]+) = (?=-?[0-9])")
 DECISIVE = re.compile(rf"\nStep [0-9]+: |(?<=[0-9]: )-?[0-9]+ [+-] -?[0-9]+ = |(?<= = )-?[0-9]+\n{NOW}|\n{END_THINK}")
 """What is not copied from the same place of the line before: step numbers, operations (their place has to be found),

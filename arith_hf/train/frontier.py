@@ -84,6 +84,8 @@ class FrontierTrainer(TrimmedTrainer):
     ) -> torch.Tensor:
         rewards: torch.Tensor = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)  # (B, R)
         right = rewards[:, 0].nan_to_num()
+        if self.drawing and not ((right == 0) | (right == 1)).all():
+            raise ValueError("need a first reward function that pays 0 or 1 for sample_by, which counts what succeeds")
         if self.learning:
             groups = right.view(-1, int(self.num_generations or 1))
             for name, value in (("all_right", 1.0), ("all_wrong", 0.0)):

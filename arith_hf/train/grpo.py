@@ -63,6 +63,11 @@ class RecordedTrainer(FrontierTrainer, Recorder):
 
 def check(training: GRPOConfig) -> None:
     """ValueError where a run could not be resumed exactly: a step checkpoint must fall between two generations."""
+    if batches(training) < training.gradient_accumulation_steps:
+        raise ValueError(
+            f"gradient_accumulation_steps: need at most {batches(training)}, the batches of one generation "
+            f"(steps_per_generation x num_iterations), got {training.gradient_accumulation_steps}"
+        )
     if training.save_strategy == "steps" and training.save_steps % between(training):
         raise ValueError(
             f"save_steps: need a multiple of {between(training)}, the updates between two generations "
@@ -72,8 +77,12 @@ def check(training: GRPOConfig) -> None:
 
 def between(training: GRPOConfig) -> int:
     """Updates from one moment at which no rollout is left over to the next; only there a run can be resumed exactly."""
-    batches = (training.steps_per_generation or 1) * training.num_iterations
-    return math.lcm(batches, training.gradient_accumulation_steps) // training.gradient_accumulation_steps
+    return math.lcm(batches(training), training.gradient_accumulation_steps) // training.gradient_accumulation_steps
+
+
+def batches(training: GRPOConfig) -> int:
+    """Forward and backward passes that the rollouts of one generation serve."""
+    return (training.steps_per_generation or 1) * training.num_iterations
 
 
 def writer(own: GrpoArguments, training: GRPOConfig) -> Callable[..., dict[str, Any]] | None:

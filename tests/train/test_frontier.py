@@ -42,6 +42,12 @@ def test_places_by_value():
         places_of(rows, "depth")
 
 
+def test_a_reward_that_counts_no_success_cannot_choose_prompts(road, tmp_path, capsys):
+    more = ["--model_name_or_path", str(road / "checkpoints/tiny/pretrain"), "--output_dir", str(tmp_path / "grpo")]
+    assert stage(road, "grpo", *more, "--sample_by", "level", "--reward_funcs", "conftest.length_reward") == 1
+    assert "need a first reward function that pays 0 or 1 for sample_by" in capsys.readouterr().err
+
+
 def test_an_unknown_column_stops_before_anything_is_written(road, tmp_path, capsys):
     more = ["--model_name_or_path", str(road / "checkpoints/tiny/pretrain"), "--output_dir", str(tmp_path / "grpo")]
     assert stage(road, "grpo", *more, "--sample_by", "depth") == 2

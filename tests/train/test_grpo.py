@@ -20,6 +20,12 @@ def test_parameters_move_and_held_out_accuracy_is_logged(road, tmp_path):
     assert "eval_rewards/length_reward/mean" in metrics
 
 
+def test_two_generations_for_one_update_are_refused(road, capsys):
+    """They would draw the same prompts and the same rollouts."""
+    assert stage(road, "grpo", "--gradient_accumulation_steps", "4") == 2
+    assert "gradient_accumulation_steps: need at most 2, the batches of one generation" in capsys.readouterr().err
+
+
 def test_a_save_between_generations_is_refused(road, capsys):
     assert stage(road, "grpo", "--save_steps", "3", "--eval_steps", "3") == 2
     assert "save_steps: need a multiple of" in capsys.readouterr().err
