@@ -104,7 +104,8 @@ def score(samples: list[Row], headline: str, cut: bool = False) -> Row:
     `step_validity`: share of the steps it wrote that follow from what it wrote before them.
 
     Of completions that were `cut` off at their fault nobody knows whether they would have said ERROR.
-    `calibration` and `sampling` (see `estimates`) are there where confidences are known, and samples or chances.
+    `calibration` and `sampling` (see `estimates`) are there where confidences are known, and samples or chances. A
+    confidence is of all that was written, so it is compared with whether all of it is right.
     """
     metric = evaluate.load(str(METRIC))
     rows = [row for row in samples if row["file"] == headline]
@@ -155,7 +156,7 @@ def beliefs(rows: list[Row]) -> Row:
     found = {"sampling": estimates.sampling(rows)} if any("chance" in row or "sampled" in row for row in rows) else {}
     if sure:
         found["calibration"] = estimates.calibration(
-            [one["confidence"] for one in sure], [one["right"] for one in sure]
+            [one["confidence"] for one in sure], [one["steps_right"] for one in sure]
         )
     return found
 
