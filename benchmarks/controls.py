@@ -3,13 +3,16 @@
 May not know how any stage works: each arm is a run of the stages' own commands on the recipes beside `--config`, a
 recipe of GRPO. For each seed a parent is pretrained and fine-tuned; the arms start from it:
 
-- `frozen`: the parent. - `steps`: the recipe, paid for right answers and right steps. - `answers`: GRPO, paid for
-  answers alone, however they came about. - `coin`: GRPO, paid by the toss of a coin. - `more`: the fine-tuning goes on.
-- `kept`: the parent answers as many prompts as often as `answers` did; fine-tuned on the right ones in the time left.
+- `frozen`: the parent. - `steps`: the recipe, paid for right answers and right steps, rollouts end at their fault.
+- `judged`: as `steps`, but rollouts go on to their end. - `answers`: GRPO, paid for answers alone, however they came
+  about. - `coin`: GRPO, paid by the toss of a coin. - `more`: the fine-tuning goes on.
+- `kept`: the parent answers as many prompts as often as `answers` did; fine-tuned on the right completions, each once,
+  in the time left.
 
-Each takes as many updates as `steps` has core-seconds for, by what an update costs in a trial; the weights are those of
-the last update. All are measured on the test set `depth5`, which nothing was chosen by. Finished parts are kept: a run
-goes on where it was stopped; remove checkpoints/controls/<model> where the code or a recipe changed.
+Each takes as many updates as `steps` has core-seconds for, by what an update costs in a trial; what then stays below
+95 % of them is run again, longer. The weights are those of the last update. All are measured on the test set `depth5`,
+which nothing was chosen by. Finished parts are kept: a run goes on where it was stopped; the commits of the parts are
+printed; remove checkpoints/controls/<model> where the code or a recipe changed.
 
     make controls MODEL=expression-rl [SEEDS=3] [JOBS=2]
     python -m benchmarks.controls --config recipes/expression-rl/grpo.yaml --seeds 3 [--only_table]
@@ -25,32 +28,35 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from arith_hf import files, recipe
+from arith_hf import files, provenance, recipe
 from benchmarks import claims
 
 LAUNCH = (sys.executable, "-m", "accelerate.commands.launch", "--quiet", "--config_file")
 MEASURED = "depth5"
-SAMPLED = 32  # problems that are answered 16 times; of every problem the chance of the right working is known exactly
+SAMPLED = 100  # problems that are answered 16 times; of every problem the chance of the right working is known exactly
 TRIAL = {"sft": 200, "grpo": 12}  # updates that tell what one costs; the first ones cost more
+EQUAL = 0.95  # of the core-seconds of `steps`, at least
 STILL = ("--eval_strategy", "no", "--save_strategy", "no", "--load_best_model_at_end", "false")
 OTHERS = {  # the arms of GRPO beside the recipe
+    "judged": ("--stop_at_fault", "false"),
     "answers": ("--stop_at_fault", "false", "--reward_funcs", "arith_hf.rewards.exact_answer"),
     "coin": ("--stop_at_fault", "false", "--reward_funcs", "arith_hf.rewards.coin"),
 }
 ARMS = {
     "frozen": "the fine-tuned model as it is",
-    "steps": "GRPO, right answers and right steps",
+    "steps": "GRPO, right answers and right steps, stops at the fault",
+    "judged": "GRPO, right answers and right steps",
     "answers": "GRPO, right answers alone",
     "coin": "GRPO, a coin (random reward)",
     "more": "fine-tuning goes on",
     "kept": "fine-tuning on right rollouts (rejection sampling)",
 }
-SCORES = {
+SCORES = {  # answers, but for the second and third
     "greedy": "greedy",
-    "pass@1": "pass@1, T 1",
-    "pass@16": "pass@16, T 1",
-    "sampled pass@1": "pass@1 of samples",
-    "sampled pass@16": "pass@16 of samples",
+    "pass@1": "right working, pass@1",
+    "pass@16": "right working, pass@16",
+    "sampled pass@1": "sampled, pass@1",
+    "sampled pass@16": "sampled, pass@16",
 }
 Keys = dict[str, Any]
 
@@ -101,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows = summarize([one for one in results if one.get("frozen")])
     if not rows:
         raise SystemExit(f"nothing finished in {lab.folder}: leave --only_table out")
-    print(table(rows), end="\n\n")
+    print(table(rows), behind(rows), f"Commits: {', '.join(commits(lab)) or 'unknown'}.", sep="\n\n", end="\n\n")
     print(json.dumps({"model": lab.recipes.name, "measured": MEASURED, "rows": rows}))
 
 
@@ -117,6 +123,8 @@ def read(argv: Sequence[str] | None) -> argparse.Namespace:
     own = parser.parse_args(argv)
     if own.config.name != "grpo.yaml" or not own.config.is_file():
         raise SystemExit(f"need --config recipes/<model>/grpo.yaml, got {own.config}")
+    if not recipe.load(own.launch_config).get("use_cpu"):
+        raise SystemExit(f"need a launch_config with use_cpu, as core-seconds are made equal, got {own.launch_config}")
     if own.seeds < 1 or own.jobs < 1:
         raise SystemExit(f"need seeds and jobs > 0, got {own.seeds} and {own.jobs}")
     return own
@@ -148,9 +156,14 @@ def run(lab: Lab, seed: int, only: Sequence[str]) -> None:
                 lab.run("grpo", "--model_name_or_path", parent, "--output_dir", place, "--seed", seed, *last)
             else:
                 equal(lab, arm, seed, budget=spent(lab.place("steps", seed)))
-        if arm in only and not (place / "evaluate.json").is_file():
+        if arm in only and not known(place):
             lab.run("evaluate", "--checkpoint", place, *asked(lab))
             print(f"seed {seed}, {arm}: {scores(place)}", file=sys.stderr, flush=True)
+
+
+def known(place: Path) -> bool:
+    """Whether it is measured, with as many problems sampled."""
+    return (place / "evaluate.json").is_file() and scores(place)["sampled_n"] == SAMPLED
 
 
 def asked(lab: Lab) -> list[object]:
@@ -173,8 +186,13 @@ def equal(lab: Lab, arm: str, seed: int, budget: float) -> None:
     trial, short = lab.place(f"{arm}-trial", seed), TRIAL[verb]
     if not done(trial):
         lab.run(verb, *start, "--max_steps", short, "--output_dir", trial)
-    steps = max(1, round(budget / (spent(trial) / short) / period)) * period
-    lab.run(verb, *start, "--max_steps", steps, "--output_dir", lab.place(arm, seed))
+    place, each = lab.place(arm, seed), spent(trial) / short
+    for _ in range(2):
+        steps = max(1, round(budget / each / period)) * period
+        lab.run(verb, *start, "--max_steps", steps, "--output_dir", place)
+        each = spent(place) / steps
+        if spent(place) >= EQUAL * budget:
+            break
 
 
 def sample(lab: Lab, seed: int) -> Keys:
@@ -219,7 +237,7 @@ def measured(lab: Lab, seed: int) -> dict[str, Keys]:
     """What each finished arm of a seed scores and took."""
     places = {arm: lab.place(arm, seed) for arm in ARMS}
     return {
-        arm: scores(place) | {"core_seconds": cost(lab, arm, seed)}
+        arm: scores(place) | {"core_seconds": cost(lab, arm, seed), "updates": updates(place, arm)}
         for arm, place in places.items()
         if (place / "evaluate.json").is_file()
     }
@@ -230,6 +248,16 @@ def cost(lab: Lab, arm: str, seed: int) -> float:
     if arm == "frozen":
         return 0.0
     return spent(lab.place(arm, seed)) + (sample(lab, seed)["core_seconds"] if arm == "kept" else 0.0)
+
+
+def updates(place: Path, arm: str) -> int:
+    return 0 if arm == "frozen" else int(files.read_json(place / "metrics.json")["steps"])
+
+
+def commits(lab: Lab) -> list[str]:
+    """Of the code that made the parts, the first seven digits; `edited` where it was no commit."""
+    made = [files.read_object(path) for path in sorted(lab.folder.glob("seed-*/*/provenance.json"))]
+    return sorted({provenance.brief(one.get("commit")) for one in made if one.get("commit")})
 
 
 def scores(place: Path) -> Keys:
@@ -250,9 +278,12 @@ def summarize(seeds: list[dict[str, Keys]]) -> list[Keys]:
         row: Keys = {"arm": arm, "what": what, "seeds": len(pairs)}
         row |= {key: pairs[0][0][key] for key in ("n", "sampled_n")}
         row["core_minutes"] = round(sum(mine["core_seconds"] for mine, _ in pairs) / len(pairs) / 60, 1)
+        row["updates"] = [mine["updates"] for mine, _ in pairs]
         for key in SCORES:
             row[key] = interval([mine[key] for mine, _ in pairs])
             row[f"{key} gain"] = interval([mine[key] - base[key] for mine, base in pairs])
+            ahead = [one["steps"][key] - one[arm][key] for one in seeds if arm in one and "steps" in one]
+            row[f"{key} behind"] = interval(ahead) if ahead and arm != "steps" else None
         rows.append(row)
     return rows
 
@@ -264,14 +295,23 @@ def interval(values: list[float]) -> Keys:
 
 def table(rows: list[Keys]) -> str:
     """Markdown: percent, and the gain over `frozen` in points with its 95 % interval over seeds (paired)."""
-    head = ["arm", "core-minutes", *(f"{title} | gain" for title in SCORES.values())]
+    head = ["arm", "core-minutes", "updates", *(f"{title} | gain" for title in SCORES.values())]
     lines = [" | ".join(head), " | ".join(["---"] * (len(head) + len(SCORES)))]
     for row in rows:
-        cells = [row["what"], str(row["core_minutes"])]
+        cells = [row["what"], str(row["core_minutes"]), ", ".join(map(str, row["updates"]))]
         for key in SCORES:
             cells.append(f"{100 * row[key]['mean']:.1f} ({', '.join(f'{100 * one:.1f}' for one in row[key]['seeds'])})")
             cells.append("" if row["arm"] == "frozen" else points(row[f"{key} gain"]))
         lines.append(" | ".join(cells))
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+def behind(rows: list[Keys]) -> str:
+    """Markdown: how far the recipe is ahead of each other arm, in points, paired by seed."""
+    lines = [" | ".join(["the recipe ahead of", *SCORES.values()]), " | ".join(["---"] * (len(SCORES) + 1))]
+    for row in rows:
+        if row["greedy behind"]:
+            lines.append(" | ".join([row["what"], *(points(row[f"{key} behind"]) for key in SCORES)]))
     return "\n".join(f"| {line} |" for line in lines)
 
 

@@ -1,7 +1,7 @@
 """Rejection sampling: a model answers prompts many times, and the right completions become rows to fine-tune on.
 
 May not know what the rows are for. Right is what the exact-answer reward pays for. The last line printed is one JSON
-object: rollouts, how many were kept, and core-seconds.
+object: rollouts, how many were right and how many distinct ones were kept, and core-seconds.
 
     python -m benchmarks.rejection --checkpoint checkpoints/M/sft --dataset_name data/M --num_prompts 160 --output FILE
 """
@@ -53,15 +53,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     texts = [one.text if one.finished else "" for one in done]
     paid = rewards.exact_answer(texts, [row["answer"] for row in asked], [row["task"] for row in asked])
-    kept = [
-        {"prompt": row["prompt"], "completion": text, "answer": row["answer"]}
-        for row, text, reward in zip(asked, texts, paid, strict=True)
-        if reward
+    right_ones = [
+        (row["prompt"], text, row["answer"]) for row, text, reward in zip(asked, texts, paid, strict=True) if reward
     ]
+    columns = ("prompt", "completion", "answer")
+    kept = [dict(zip(columns, one, strict=True)) for one in dict.fromkeys(right_ones)]  # each once
     random.Random(f"rejection/{own.seed}/order").shuffle(kept)
     files.write_jsonl(own.output, kept)
     spent = round(sum(os.times()[:4]) - before, 1)
-    print(json.dumps({"rollouts": len(asked), "kept": len(kept), "core_seconds": spent}))
+    print(json.dumps({"rollouts": len(asked), "right": len(right_ones), "kept": len(kept), "core_seconds": spent}))
 
 
 if __name__ == "__main__":

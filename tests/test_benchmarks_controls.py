@@ -28,7 +28,7 @@ def lab(tmp_path) -> controls.Lab:
 
 def finish(lab: controls.Lab, arm: str, seed: int, greedy: float, core_seconds: float = 60.0) -> None:
     place = lab.place(arm, seed)
-    files.write_json(place / "metrics.json", {"cpu_seconds": core_seconds})
+    files.write_json(place / "metrics.json", {"cpu_seconds": core_seconds, "steps": 8})
     files.write_json(place / "evaluate.json", measured(greedy))
 
 
@@ -51,9 +51,43 @@ def test_the_table_tells_every_seed_and_the_gain(lab):
         finish(lab, "frozen", seed, 0.4)
         finish(lab, "steps", seed, 0.5 + 0.02 * seed)
     text = controls.table(controls.summarize([controls.measured(lab, seed) for seed in range(2)]))
-    assert "| the fine-tuned model as it is | 0.0 | 40.0 (40.0, 40.0) |" in text
-    assert "| GRPO, right answers and right steps | 1.0 | 51.0 (50.0, 52.0) | +11.0 [-1.7, +23.7] |" in text
+    assert "| the fine-tuned model as it is | 0.0 | 0, 0 | 40.0 (40.0, 40.0) |" in text
+    said = "GRPO, right answers and right steps, stops at the fault"
+    assert f"| {said} | 1.0 | 8, 8 | 51.0 (50.0, 52.0) | +11.0 [-1.7, +23.7] |" in text
     assert len({line.count("|") for line in text.splitlines()}) == 1
+
+
+def test_the_recipe_is_held_against_each_other_arm(lab):
+    for seed in range(2):
+        finish(lab, "frozen", seed, 0.4)
+        finish(lab, "steps", seed, 0.5)
+        finish(lab, "more", seed, 0.45 + 0.02 * seed)
+    text = controls.behind(controls.summarize([controls.measured(lab, seed) for seed in range(2)]))
+    assert "| the fine-tuned model as it is | +10.0 [+10.0, +10.0] |" in text
+    assert "| fine-tuning goes on | +4.0 [-8.7, +16.7] |" in text
+    assert len(text.splitlines()) == 4, "not against itself"
+
+
+def test_an_arm_that_had_too_little_time_is_run_again(lab, monkeypatch):
+    """The first updates of a trial cost more than the later ones."""
+    said = []
+
+    def run(self, verb, *more, stage=None):
+        words = dict(zip(more[::2], more[1::2], strict=False))
+        said.append(words["--max_steps"])
+        files.write_json(words["--output_dir"] / "metrics.json", {"cpu_seconds": 20 + 2.0 * words["--max_steps"]})
+
+    monkeypatch.setattr(controls.Lab, "run", run)
+    controls.equal(lab, "answers", 0, budget=220.0)
+    assert said == [12, 60, 94]
+    assert controls.spent(lab.place("answers", 0)) == pytest.approx(220, rel=0.06)
+
+
+def test_a_launch_on_a_gpu_is_refused(tmp_path):
+    (tmp_path / "gpu.yaml").write_text("use_cpu: false\n")
+    config = ["--config", "recipes/expression-rl/grpo.yaml", "--launch_config", str(tmp_path / "gpu.yaml")]
+    with pytest.raises(SystemExit, match="need a launch_config with use_cpu"):
+        controls.read(config)
 
 
 def test_equal_compute_counts_the_sampling(lab, monkeypatch):
@@ -112,5 +146,5 @@ def test_only_right_rollouts_are_kept(road, tmp_path, capsys):
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
     kept = list(files.read_jsonl(tmp_path / "kept.jsonl"))
     assert told["rollouts"] == 12
-    assert told["kept"] == len(kept)
+    assert told["kept"] == len(kept) == len({(row["prompt"], row["completion"]) for row in kept}) <= told["right"]
     assert all(rewards.exact_answer([row["completion"]], [row["answer"]]) == [1.0] for row in kept)
