@@ -1,5 +1,6 @@
 """The doctor on figures made up to be near its thresholds, and its command; test_doctor_runs.py has real runs."""
 
+import contextlib
 import dataclasses
 import json
 import re
@@ -13,7 +14,7 @@ from trl import GRPOConfig
 from arith_hf import doctor, files
 from arith_hf.__main__ import main
 from arith_hf.corpus.arguments import CorpusArguments
-from arith_hf.doctor.history import READ, History, counted, scattered, thirds
+from arith_hf.doctor.history import READ, History, counted, read_rollouts, scattered, thirds
 from arith_hf.doctor.verdict import Finding, Unseen
 from arith_hf.train.grpo import GrpoArguments
 
@@ -275,6 +276,24 @@ def test_a_mistake_is_one_line_and_status_2(tmp_path, capsys):
     assert "trainer_state.json:1:2: not JSON" in complaint(tmp_path)
     assert "the following arguments are required: folder" in complaint()
     assert "invalid choice: 'yaml'" in complaint(tmp_path, "--format", "yaml")
+
+
+def test_a_broken_file_of_rollouts_is_named(tmp_path):
+    write(tmp_path, rollouts(updates=2))
+    path = tmp_path / "rollouts/train-00001.parquet"
+    whole = path.read_bytes()
+    pq.write_table(pa.table({"step": [1]}), path)
+    with pytest.raises(ValueError, match='train-00001.parquet: no file of rollouts .*"group" does not exist'):
+        read_rollouts(tmp_path / "rollouts")
+    for place in range(0, len(whole), 50):  # one byte flipped: an error with the file's name, or nothing lost
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
+        with contextlib.suppress(ValueError):
+            assert len(read_rollouts(tmp_path / "rollouts")) == 2 * 4 * GROUP
+
+
+def test_a_completion_that_was_written_again_is_held_once(tmp_path):
+    rows = read_rollouts(write(tmp_path, rollouts()) / "rollouts")
+    assert len({id(row["completion"]) for row in rows}) == 1
 
 
 def test_rollouts_that_stop_at_their_fault_are_not_taken_for_cut_off():
