@@ -283,7 +283,7 @@ def test_a_broken_file_of_rollouts_is_named(tmp_path):
     path = tmp_path / "rollouts/train-00001.parquet"
     whole = path.read_bytes()
     pq.write_table(pa.table({"step": [1]}), path)
-    with pytest.raises(ValueError, match='train-00001.parquet: no file of rollouts .*"group" does not exist'):
+    with pytest.raises(ValueError, match=r'train-00001\.parquet: no file of rollouts .*"group" does not exist'):
         read_rollouts(tmp_path / "rollouts")
     for place in range(0, len(whole), 50):  # one byte flipped: an error with the file's name, or nothing lost
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])

@@ -23,6 +23,9 @@ from arith_hf import files, notation, scoring, solver
 from arith_hf.train.trimmed import TrimmedTrainer
 
 Row = dict[str, Any]
+STOPPED = (
+    "stopped"  # neither finished nor truncated: `stop_at_fault` ended it with the token that left the right working
+)
 COLUMNS = {
     "step": pa.int32(),  # updates of the weights that wrote it
     "split": pa.string(),  # train | eval
@@ -33,7 +36,7 @@ COLUMNS = {
     "answer": pa.string(),  # the right one
     "said": pa.string(),  # the one read, as a reward reads it: of a completion that was cut off too
     "right": pa.bool_(),
-    "outcome": pa.string(),  # one of scoring.OUTCOMES
+    "outcome": pa.string(),  # one of scoring.OUTCOMES, or STOPPED
     "valid": pa.list_(pa.bool_()),  # of each step; null for a form without steps
     "fault": pa.string(),  # the kind of the first one, of tasks.base.KINDS
     "fault_step": pa.int32(),  # counted from 0
@@ -101,9 +104,9 @@ class Recorder(TrimmedTrainer):
         size = cast(int, self.num_generations if split == "train" else self.num_generations_eval)
         first = len(kept) * self.accelerator.num_processes + self.accelerator.process_index * len(judged)
         for index, (row, advantage) in enumerate(zip(judged, advantages, strict=True), start=first):
-            limit = bool(not row["finished"] and row["num_tokens"] >= self.max_completion_length)
             place = {"step": step, "split": split, "group": index // size}
-            kept.append({**row, **place, "truncated": limit, "advantage": advantage, "entropy": None})
+            ended = ending(row, cast(int, self.max_completion_length))
+            kept.append({**row, **place, **ended, "advantage": advantage, "entropy": None})
         return len(kept) - len(judged)
 
     def compute_loss(self, model: Any, inputs: Row, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -181,10 +184,20 @@ def judge(given: Row, prompt: str, completion: str, num_tokens: int, finished: b
         },
         "prompt": prompt,
         "said": None if said is None else str(said),
-        "right": str(said) == answer,
+        "right": said is not None and str(said) == answer,
         "fault": fault.get("kind"),
         "fault_step": fault.get("index"),
     }
+
+
+def ending(row: Row, limit: int) -> Row:
+    """Whether a judged row was truncated by the limit of tokens, and its outcome with that known.
+
+    >>> ending({"finished": False, "num_tokens": 9, "outcome": "truncated"}, 20)
+    {'truncated': False, 'outcome': 'stopped'}
+    """
+    truncated = not row["finished"] and row["num_tokens"] >= limit
+    return {"truncated": truncated, "outcome": row["outcome"] if row["finished"] or truncated else STOPPED}
 
 
 def reward_column(name: str) -> str:

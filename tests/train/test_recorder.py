@@ -128,6 +128,14 @@ def test_started_over_nothing_old_is_left(road, tmp_path):
     assert not (output / "rollouts").exists()
 
 
+def test_of_a_run_that_stops_at_faults_the_rows_say_so(road, tmp_path):
+    assert record(road, tmp_path / "grpo", "--stop_at_fault", "true", "--max_steps", "2") == 0
+    rows = read(tmp_path / "grpo")
+    trained = {(row["outcome"], row["finished"], row["truncated"]) for row in rows["train-00000"]}
+    assert trained == {("stopped", False, False)}
+    assert all(row["outcome"] != "stopped" for row in rows["eval-00002"])
+
+
 def row_of(problem, completion, finished=True):
     prompt = notation.prompt(notation.problem(problem))
     given = {"task": "expression", "answer": str(eval(problem))}
@@ -145,6 +153,21 @@ def test_what_a_row_says_of_a_completion():
     assert (row["said"], row["outcome"], row["fault"], row["right"]) == (None, "truncated", "cut", False)
     row = row_of("5 + (10 - 3)", right, finished=False)
     assert (row["said"], row["outcome"], row["right"]) == ("12", "truncated", True)
+
+
+def test_what_cannot_be_read_is_not_right_where_there_is_no_answer():
+    prompt = notation.prompt(notation.problem("5 + 3"))
+    row = recorder.judge({"task": "expression", "answer": None}, prompt, "Step 1: 5", 9, finished=True)
+    assert (row["said"], row["right"]) == (None, False)
+
+
+def test_a_rollout_that_stopped_at_its_fault_was_not_truncated():
+    whole = notation.solution(notation.prompt(notation.problem("5 + (10 - 3)")))
+    wrong = row_of("5 + (10 - 3)", whole[: whole.index("7")] + "8", finished=False)
+    assert recorder.ending(wrong, 20) == {"truncated": False, "outcome": "stopped"}
+    assert recorder.ending(wrong, 9) == {"truncated": True, "outcome": "truncated"}
+    right = row_of("5 + (10 - 3)", whole)
+    assert recorder.ending(right, 9) == {"truncated": False, "outcome": "right"}
 
 
 @pytest.mark.slow
