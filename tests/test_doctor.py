@@ -278,6 +278,27 @@ def test_a_mistake_is_one_line_and_status_2(tmp_path, capsys):
     assert "invalid choice: 'yaml'" in complaint(tmp_path, "--format", "yaml")
 
 
+@pytest.mark.parametrize(("name", "easy"), [("too-hard", 0), ("uneven", 2)])
+def test_groups_that_are_all_wrong_are_so_where_they_stop_at_their_fault(name, easy):
+    """Of four groups so many are all right; the others have no end token, and the log counts them as cut off."""
+    rows = rollouts(lambda _, group, index: group < easy)
+    at_fault = {"finished": False, "fault": "digit"}
+    rows = [row if row["right"] else row | at_fault for row in rows]
+    told = {
+        "groups__all_right": easy / 4,
+        "groups__all_wrong": 1 - easy / 4,
+        "completions__clipped_ratio": 1 - easy / 4,
+    }
+    told |= {"reward": easy / 4}
+    lines = log(lambda _: easy / 4, **{key: lambda _, value=value: value for key, value in told.items()})
+    given = {"log": lines, "recipe": {"stop_at_fault": True}}
+    assert named(history(rollouts=rows, **given)) == named(history(rollouts=[], **given)) == {name}
+    cut = [row | {"truncated": not row["right"]} for row in rows]
+    assert name not in named(history(rollouts=cut, **given)), "those at the cap are cut off, and have no answer"
+    paid = [row | {"frac_reward_zero_std": 0.1} for row in lines if "loss" in row]
+    assert name not in named(history(rollouts=[], log=paid, recipe=given["recipe"])), "paid for right steps they teach"
+
+
 def test_a_broken_file_of_rollouts_is_named(tmp_path):
     write(tmp_path, rollouts(updates=2))
     path = tmp_path / "rollouts/train-00001.parquet"

@@ -27,19 +27,22 @@ UNFAITHFUL = 0.1  # rise of the share of right answers that come by a wrong work
 def equal_groups(history: History) -> tuple[float, float, str] | Unseen:
     """Shares of the groups of the first third that are all right, and all wrong, and paid alike; and what these are of.
 
-    Groups that were cut off are not counted as wrong: however easy the prompt, they have no answer.
+    Groups that were cut off are not counted as wrong: however easy the prompt, they have no answer. The log alone does
+    not tell them from those that `stop_at_fault` ended.
     """
     if history.groups:
         some = thirds(history.groups)[0]
         if len(some) < MIN_GROUPS:
             return Unseen(f"{len(some)} groups in a third of the run are too few to judge: need {MIN_GROUPS}")
-        right, wrong = share(map(all_right, some)), share(map(all_wrong, some))
+        right, wrong = share(map(all_right, some)), share(all_wrong(history, group) for group in some)
         return right, wrong, f"the {len(some)} groups of the first third"
-    curves = [history.curve(key) for key in ("groups/all_right", "groups/all_wrong", "completions/clipped_ratio")]
-    if min(map(len, curves)) < MIN_POINTS:
+    keys = ["groups/all_right", "groups/all_wrong", "completions/clipped_ratio", "frac_reward_zero_std"]
+    curves = [history.curve(key) for key in keys]
+    if min(map(len, curves[:3])) < MIN_POINTS:
         return unrecorded("how many groups are all right or all wrong")
-    right, wrong, cut = (fmean(thirds(curve)[0]) for curve in curves)
-    return right, wrong if cut < 0.5 else 0.0, "the groups of the first third"
+    right, wrong, cut, equal = (fmean(thirds(curve)[0]) if curve else 1.0 for curve in curves)
+    ended = bool(history.recipe.get("stop_at_fault")) or cut < 0.5
+    return min(right, equal), min(wrong, equal) if ended else 0.0, "the groups of the first third"
 
 
 def alike(group: list[Row]) -> bool:
@@ -51,8 +54,8 @@ def all_right(group: list[Row]) -> bool:
     return alike(group) and all(row["right"] for row in group)
 
 
-def all_wrong(group: list[Row]) -> bool:
-    ended = share(row["finished"] for row in group) > 0.5
+def all_wrong(history: History, group: list[Row]) -> bool:
+    ended = len(cut_off(history, group)) < 0.5 * len(group)
     return alike(group) and ended and not any(row["right"] for row in group)
 
 
@@ -76,7 +79,7 @@ def too_hard(history: History) -> Verdict:
     if isinstance(found, Unseen):
         return found
     right, wrong, groups = found
-    last = share(map(all_wrong, thirds(history.groups)[2])) if history.groups else wrong
+    last = share(all_wrong(history, group) for group in thirds(history.groups)[2]) if history.groups else wrong
     if right + wrong < EQUAL or min(wrong, last) < MOSTLY * (right + wrong):
         return None
     if any(one.fell for one in history.accuracies):
