@@ -14,6 +14,7 @@ from arith_hf import notation, tasks
 from arith_hf.tasks.base import ERROR, Answer
 
 FADED = 0.5  # share of the updates after which `right_steps` pays nothing: what is left is learned from answers alone
+FADING = ("right_steps",)  # pay less and less by design: a curve that has them in it may fall where nothing got worse
 
 
 def exact_answer(completions: list[str], answer: list[str], task: list[str] | None = None, **_: Any) -> list[float]:

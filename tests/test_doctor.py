@@ -284,12 +284,8 @@ def test_groups_that_are_all_wrong_are_so_where_they_stop_at_their_fault(name, e
     rows = rollouts(lambda _, group, index: group < easy)
     at_fault = {"finished": False, "fault": "digit"}
     rows = [row if row["right"] else row | at_fault for row in rows]
-    told = {
-        "groups__all_right": easy / 4,
-        "groups__all_wrong": 1 - easy / 4,
-        "completions__clipped_ratio": 1 - easy / 4,
-    }
-    told |= {"reward": easy / 4}
+    told = {"reward": easy / 4, "groups__all_right": easy / 4}
+    told |= dict.fromkeys(("groups__all_wrong", "completions__clipped_ratio"), 1 - easy / 4)
     lines = log(lambda _: easy / 4, **{key: lambda _, value=value: value for key, value in told.items()})
     given = {"log": lines, "recipe": {"stop_at_fault": True}}
     assert named(history(rollouts=rows, **given)) == named(history(rollouts=[], **given)) == {name}
@@ -297,6 +293,23 @@ def test_groups_that_are_all_wrong_are_so_where_they_stop_at_their_fault(name, e
     assert name not in named(history(rollouts=cut, **given)), "those at the cap are cut off, and have no answer"
     paid = [row | {"frac_reward_zero_std": 0.1} for row in lines if "loss" in row]
     assert name not in named(history(rollouts=[], log=paid, recipe=given["recipe"])), "paid for right steps they teach"
+
+
+def test_a_reward_that_fades_by_design_is_not_what_fell():
+    """What is paid for answers rises by 0.3 while fewer are right; the sum falls as the pay of right steps fades."""
+    answers, steps = (lambda share: 0.5 + 0.3 * share), (lambda share: max(0.0, 0.6 - 1.2 * share))
+    pays = {"rewards__exact_answer__mean": answers, "rewards__right_steps__mean": steps}
+    pays["reward"] = lambda share: answers(share) + steps(share)
+    found = doctor.examine(history(log=log(lambda share: 0.8 - 0.3 * share, **pays), rollouts=[]))
+    assert {name for name, one in found.items() if isinstance(one, Finding)} == {"lying-reward"}
+    assert found["lying-reward"].evidence.startswith("the reward of exact_answer rose from 0.5")
+    assert named(history(log=log(**pays))) == set()
+    recipe = {"reward_funcs": ["arith_hf.rewards.exact_answer", "arith_hf.rewards.right_steps", "mine.short"]}
+    recipe["reward_weights"] = [2.0, 1.0, 0.5]
+    one = history(log=log(**pays, rewards__short__mean=lambda share: 0.1 * share), recipe=recipe)
+    assert one.paid[-1] == pytest.approx(2.0 * 0.8 + 0.5 * 0.1)
+    assert one.pay == "reward of exact_answer and short"
+    assert history(log=log(rewards__right_steps__mean=steps)).pay == history().pay == "reward", "nothing else is paid"
 
 
 def test_a_broken_file_of_rollouts_is_named(tmp_path):

@@ -48,7 +48,7 @@ def diagnose(folder: Path) -> dict[str, Any]:
     """The report: figures of the run, the findings, what could not be looked for, and what is not there."""
     history = read(folder)
     verdicts = examine(history)
-    figures = {"reward": history.reward, **{one.what: one.ends for one in history.accuracies}}
+    figures = {history.pay: history.reward, **{one.what: one.ends for one in history.accuracies}}
     return {
         "folder": str(folder),
         "finished": history.finished,

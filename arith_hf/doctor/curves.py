@@ -38,7 +38,7 @@ def lying_reward(history: History) -> Verdict:
     if not fallen or history.reward is None or not history.reward.rose:
         return None
     return Finding(
-        f"the reward rose {history.reward} while fewer answers were right: {fallen[0]}",
+        f"the {history.pay} rose {history.reward} while fewer answers were right: {fallen[0]}",
         f"`arith-hf audit-reward {history.paid_by}`: what is paid is not what is wanted; until it is mended, keep the "
         "best: load_best_model_at_end: true, metric_for_best_model: eval_exact_match",
     )
@@ -53,8 +53,8 @@ def learning_rate_too_high(history: History) -> Verdict:
         return None
     norm = max(history.curve("grad_norm"), default=0.0)
     return Finding(
-        f"fewer answers were right, for no more reward: {fallen[0]}; reward {history.reward}, gradient norm up to "
-        f"{figure(norm)}",
+        f"fewer answers were right, for no more reward: {fallen[0]}; {history.pay} {history.reward}, gradient norm "
+        f"up to {figure(norm)}",
         f"a third of {history.key('learning_rate', 1e-6)}, with warmup_steps; more rollouts an update "
         "(per_device_train_batch_size); beta above 0 holds the policy near its parent",
     )
@@ -71,8 +71,8 @@ def learning_rate_too_small(history: History) -> Verdict:
     if history.moved >= MOVED:
         return None
     return Finding(
-        f"{history.updates} updates changed the weights by {history.moved:.1e} of their size, and the reward went "
-        f"{history.reward}, which is its scatter",
+        f"{history.updates} updates changed the weights by {history.moved:.1e} of their size, and the {history.pay} "
+        f"went {history.reward}, which is its scatter",
         f"ten times {history.key('learning_rate', 1e-6)}, or more updates (max_steps), until the weights "
         f"move by {MOVED:.0e} of their size or more",
     )
@@ -123,7 +123,8 @@ def flat(history: History) -> Verdict:
     moved = "" if history.moved is None else f"; the weights moved by {history.moved:.1e} of their size"
     nearer = "" if history.recipe.get("sample_by") else "; prompts nearer to half right (sample_by: level)"
     return Finding(
-        f"{history.updates} updates and no gain beyond chance: reward {history.reward}, {one.what} {one.ends}{moved}",
+        f"{history.updates} updates and no gain beyond chance: {history.pay} {history.reward}, "
+        f"{one.what} {one.ends}{moved}",
         (f"three times {rate}" if (history.moved or 0) < 10 * MOVED else f"a third of {rate}: the weights moved enough")
         + f"; more rollouts an update (per_device_train_batch_size, num_generations); more updates (max_steps){nearer}",
     )

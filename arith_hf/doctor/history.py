@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import yaml
 from safetensors import safe_open
 
-from arith_hf import files, provenance
+from arith_hf import files, provenance, rewards
 
 Row = dict[str, Any]
 T = TypeVar("T")
@@ -98,8 +98,31 @@ class History:
         return [list(some) for _, some in groupby(self.rollouts, key=lambda row: (row["step"], row["group"]))]
 
     @cached_property
+    def lasting(self) -> list[str]:
+        """The reward functions whose pay does not fade, where that of another does; else none: the sum is judged."""
+        keys = dict.fromkeys(key for row in self.log for key in row)
+        names = [key.split("/")[1] for key in keys if key.startswith("rewards/") and key.endswith("/mean")]
+        found = [name for name in names if name not in rewards.FADING]
+        return found if len(found) < len(names) else []
+
+    @property
+    def pay(self) -> str:
+        """What `reward` is, in words."""
+        return f"reward of {' and '.join(self.lasting)}" if self.lasting else "reward"
+
+    @cached_property
+    def paid(self) -> list[float]:
+        """The curve of the reward: the weighted sum, without what fades by design."""
+        if not self.lasting:
+            return self.curve("reward")
+        names = [path.rpartition(".")[2] for path in self.recipe.get("reward_funcs") or []]
+        weights = dict(zip(names, self.recipe.get("reward_weights") or [], strict=False))
+        curves = [[weights.get(name, 1.0) * one for one in self.curve(f"rewards/{name}/mean")] for name in self.lasting]
+        return [sum(row) for row in zip(*curves, strict=False)]
+
+    @cached_property
     def reward(self) -> Ends | None:
-        return scattered(self.curve("reward"))
+        return scattered(self.paid)
 
     @cached_property
     def accuracies(self) -> list[Accuracy]:

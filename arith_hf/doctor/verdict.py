@@ -46,6 +46,6 @@ def too_short(history: History) -> Unseen | None:
     if history.updates < MIN_UPDATES:
         return Unseen(f"{history.updates} updates are too few to judge a trend: need {MIN_UPDATES} (max_steps)")
     if history.reward is None:
-        points = len(history.curve("reward"))
+        points = len(history.paid)
         return Unseen(f"{points} log lines are too few to judge a trend: need {MIN_POINTS} (logging_steps: 1)")
     return None
