@@ -197,6 +197,20 @@ def test_prompts_chosen_by_difficulty_do_not_tell_how_right_the_model_is():
     assert len(history(rollouts=worse, recipe={"sample_by": "level"}).accuracies) == 1
 
 
+def test_it_does_not_advise_a_key_that_is_on_or_would_not_help():
+    given = {"log": log(None), "recipe": {"record_rollouts": True, "sample_by": "steps"}}
+    for name in ("lying-reward", "learning-rate-too-high", "flat"):
+        reason = unseen(history(**given))[name]
+        assert "sample_by drew what it trained on by how hard it is; eval_strategy: steps" in reason
+        assert "record_rollouts" not in reason
+
+
+def test_a_run_is_healthy_where_all_was_judged(tmp_path):
+    report = doctor.diagnose(write(tmp_path, rollouts(), log_history=log(kl=lambda _: 0.1)))
+    assert set(report["unseen"]) == set()
+    assert "\nhealthy: no not-finite" in doctor.as_text(report)
+
+
 def test_sums():
     assert thirds([1, 2, 3, 4, 5, 6, 7]) == ([1, 2], [3, 4, 5], [6, 7])
     assert thirds([1]) == ([1], [], [1])
@@ -226,8 +240,9 @@ def test_the_command_on_a_run_that_is_well(tmp_path, capsys):
     assert main(["doctor", str(write(tmp_path, rollouts()))]) == 0
     said = capsys.readouterr().out
     assert "30 updates so far, 480 rollouts of training recorded, reward 0.5" in said.replace("\n  ", " ")
-    assert "healthy, of what could be judged" in said
-    assert "not judged: kl-runaway" in said
+    assert "no fault found; 13 of 14 could be judged: no not-finite, no-end-token" in said
+    assert "not judged: kl-runaway (how far" in said
+    assert "not judged: learning-rate" not in said
 
 
 def test_the_command_on_a_faulty_run(tmp_path, capsys):

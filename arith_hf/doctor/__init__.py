@@ -68,14 +68,20 @@ def as_text(report: dict[str, Any]) -> str:
     for one in report["findings"]:
         lines += [f"{one['name']}", wrapped("  ", one["evidence"]), wrapped("  try: ", one["remedy"]), ""]
     if not report["findings"]:
-        early = report["updates"] < MIN_UPDATES
-        verdict = "too early to tell: so far no " if early else "healthy, of what could be judged: no "
-        lines += [wrapped(verdict, ", ".join(report["absent"])), ""]
+        lines += [wrapped(nothing_found(report), ", ".join(report["absent"])), ""]
     reasons: dict[str, list[str]] = {}
     for name, reason in report["unseen"].items():
         reasons.setdefault(reason, []).append(name)
     lines += [wrapped("not judged: ", f"{', '.join(names)} ({reason})") for reason, names in reasons.items()]
     return "\n".join(lines).rstrip()
+
+
+def nothing_found(report: dict[str, Any]) -> str:
+    """What stands before the faults that are not there: healthy is a run of which all was judged."""
+    judged, unseen = len(report["absent"]), len(report["unseen"])
+    if report["updates"] < MIN_UPDATES:
+        return "too early to tell: so far no "
+    return f"no fault found; {judged} of {judged + unseen} could be judged: no " if unseen else "healthy: no "
 
 
 def heading(report: dict[str, Any]) -> str:

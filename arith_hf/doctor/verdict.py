@@ -29,16 +29,17 @@ Verdict = Finding | Unseen | None
 
 
 def unrecorded(what: str) -> Unseen:
-    return Unseen(f"{what}: record_rollouts: true records it")
+    return Unseen(f"{what}: there are no rollouts (record_rollouts: true records them)")
 
 
 def unmeasured(history: History) -> Unseen | None:
     """Whether nothing says how right the model was."""
     if history.accuracies:
         return None
-    return Unseen(
-        "how right the model was: eval_strategy: steps logs eval_exact_match, record_rollouts: true records it"
-    )
+    held_out = "eval_strategy: steps logs eval_exact_match"
+    if history.recipe.get("sample_by"):
+        return Unseen(f"how right the model was: sample_by drew what it trained on by how hard it is; {held_out}")
+    return Unseen(f"how right the model was: {held_out}, record_rollouts: true records it")
 
 
 def too_short(history: History) -> Unseen | None:
