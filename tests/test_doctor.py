@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import random
 import re
 import statistics
 
@@ -189,6 +190,20 @@ def test_accuracy_falls_from_the_parent_or_from_its_best():
     assert counted("it", same, 100).fell == 0
     assert counted("it", [0.5], 100) is None
     assert counted("it", [0.5, 0.4], 10).fell == 0, "one problem of ten is chance"
+
+
+@pytest.mark.parametrize(("end", "least", "most"), [(0.5, 0, 8), (0.1, 295, 300)])
+def test_what_chance_does_is_not_called_broken(end, least, most):
+    """300 runs with four evaluations of 64 problems, each time other ones: the accuracy goes from 0.5 to `end`."""
+    broken = 0
+    for seed in range(300):
+        rng = random.Random(f"broken/{seed}")
+        lines = [line(step, 0.0) for step in range(1, UPDATES + 1)]
+        for turn in range(4):
+            right = sum(rng.random() < 0.5 + (end - 0.5) * turn / 3 for _ in range(64))
+            lines.append({"step": 10 * turn, "eval_exact_match": right / 64})
+        broken += "learning-rate-too-high" in named(history(log=lines, rollouts=[]))
+    assert least <= broken <= most
 
 
 def test_prompts_chosen_by_difficulty_do_not_tell_how_right_the_model_is():

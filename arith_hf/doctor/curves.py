@@ -12,6 +12,7 @@ from arith_hf.doctor.verdict import Finding, Unseen, Verdict, too_short, unmeasu
 # Chosen on the runs of tests/test_doctor_runs.py: 26 000 parameters, sums of two digits, 40 updates of 64 rollouts.
 FELL = 0.05  # of accuracy while the reward rose: less is what a few held-out problems more or less make
 BROKE = 0.1  # of accuracy while nothing rose: in a run that is well it goes up and down by 0.05
+SURE = 3.25  # standard errors of that fall: of 1 200 made-up runs without change 18 are called broken, at 2.0 132
 SOLVED = 0.9  # accuracy from which being sure is no fault, and no gain is expected
 COLLAPSED = 0.2  # of the entropy at the start; a run that is well: 0.6, as it becomes both right and sure
 MOVED = 1e-3  # relative change of the weights; 0.002 left reward and accuracy where they were, 0.008 doubled accuracy
@@ -48,7 +49,7 @@ def learning_rate_too_high(history: History) -> Verdict:
     """Answers get worse, and the reward does not get better."""
     if unseen := too_short(history) or unmeasured(history):
         return unseen
-    fallen = [one for one in history.accuracies if one.fell >= BROKE]
+    fallen = [one for one in history.accuracies if one.fell >= BROKE and one.errors >= SURE]
     if not fallen or history.reward is None or history.reward.rose:
         return None
     norm = max(history.curve("grad_norm"), default=0.0)

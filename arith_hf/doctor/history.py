@@ -51,14 +51,16 @@ class Ends:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """How right the model was: `what` was right, the ends of its curve, and how far it `fell`.
+    """How right the model was: `what` was right, the ends of its curve, and how far it `fell`, in so many `errors`.
 
-    That is from its first point, which is the parent's, or from the best third to the last; 0 if by chance.
+    That is from its first point, which is the parent's, or from the best third to the last, whichever is surer; 0 if by
+    chance. The standard errors are of that fall.
     """
 
     what: str
     ends: Ends
     fell: float
+    errors: float = 0.0
 
     def __str__(self) -> str:
         return f"{self.what} {self.ends.last + self.fell:.2f} at best and {self.ends.last:.2f} at the end"
@@ -168,8 +170,8 @@ def counted(what: str, shares: Sequence[float], n: int) -> Accuracy | None:
     each, ends = n * len(parts[0]), scattered(shares)
     error = hypot(counting_error(first, each, last, each), ends.error if ends else 0.0)
     falls = {max(first, middle) - last: error, shares[0] - last: counting_error(shares[0], n, last, each)}
-    fell = max((fall for fall, chance in falls.items() if fall > ERRORS * chance), default=0.0)
-    return Accuracy(what, Ends(first, last, error), fell)
+    errors, fell = max((fall / chance, fall) for fall, chance in falls.items())
+    return Accuracy(what, Ends(first, last, error), *((fell, errors) if errors > ERRORS else (0.0, 0.0)))
 
 
 def counting_error(first: float, n: int, last: float, m: int) -> float:
