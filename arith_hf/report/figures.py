@@ -13,6 +13,7 @@ from arith_hf.report import charts
 from arith_hf.report.charts import Line, Spot
 from arith_hf.report.stages import Row, Stage, usual_protocols, with_key
 from arith_hf.report.table import HARDER, interval, percent
+from arith_hf.rewards import FADING
 
 PROTOCOLS = {
     "nontrivial": "greedy, no problem twice, at least one operator",
@@ -61,22 +62,35 @@ def fitted(stage: Stage) -> Iterator[Figure]:
 
 def rewarded(stage: Stage) -> Iterator[Figure]:
     """Reward beside held-out exact match; what of the groups can teach; how long and how sure the completions are."""
-    parts = sorted({key for row in stage.log for key in row if key.startswith("rewards/") and key.endswith("/mean")})
-    lines = {"reward, of what it trains on": Line(stage.logged("reward"), stage.paint)}
-    lines["held-out exact match"] = Line(stage.logged("eval_exact_match"), "ink", dots=True)
-    for key, paint in zip(parts if len(parts) > 1 else (), ("accent", "odd", "cut", "soft"), strict=False):
-        lines[key.split("/")[1]] = Line(stage.logged(key), paint, dashed=True)
+    first, *others = paid(stage).items()
+    held_out = Line(stage.logged("eval_exact_match"), "ink", dots=True)
+    lines = dict([first, ("held-out exact match", held_out), *others])
     shares = all(-0.001 <= value <= 1.001 for line in lines.values() for _, value in line.points)
     note = "The two are of different problems; what counts is whether they rise together."
     yield curves(f"{stage.name}: reward", lines, note, shares)
     lines = {"groups all alike": Line(stage.logged("frac_reward_zero_std"), stage.paint)}
-    lines["completions cut off"] = Line(stage.logged("completions/clipped_ratio"), "cut")
+    if not stage.stopped:  # else TRL's ratio counts every wrong one
+        lines["completions cut off"] = Line(stage.logged("completions/clipped_ratio"), "cut")
     note = "A group that is all right or all wrong teaches nothing."
     if any(line.points for line in lines.values()):
         yield curves(f"{stage.name}: groups without a lesson", lines, note, shares=True)
     for key, title in (("entropy", "entropy, nats a token"), ("completions/mean_length", "tokens of a completion")):
         if stage.logged(key):
             yield curves(f"{stage.name}: {title}", {title: Line(stage.logged(key), stage.paint)})
+
+
+def paid(stage: Stage) -> dict[str, Line]:
+    """The reward, then its parts, dashed. With one that fades by design their sum falls: then another part is first."""
+    parts = sorted({key for row in stage.log for key in row if key.startswith("rewards/") and key.endswith("/mean")})
+    names = {key: key.split("/")[1] for key in parts}
+    lasting = [key for key, name in names.items() if name not in FADING]
+    first = lasting[0] if 0 < len(lasting) < len(parts) else "reward"
+    lines = {f"{names.get(first, first)}, of what it trains on": Line(stage.logged(first), stage.paint)}
+    others = [key for key in parts if key != first] if len(parts) > 1 else []
+    for key, paint in zip(others, ("accent", "odd", "cut", "soft"), strict=False):
+        fades = ", which fades by design" if key not in lasting else ""
+        lines[names[key] + fades] = Line(stage.logged(key), paint, dashed=True)
+    return lines
 
 
 def curves(title: str, lines: dict[str, Line], note: str = "", shares: bool = False) -> Figure:

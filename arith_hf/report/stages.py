@@ -39,6 +39,11 @@ class Stage:
     def paint(self) -> str:
         return f"stage-{self.name}"
 
+    @property
+    def stopped(self) -> bool:
+        """Whether a rollout ended where it left the right working, which the log counts as cut off."""
+        return "stop_at_fault: true" in self.recipe.splitlines()
+
     def logged(self, key: str) -> list[tuple[float, float]]:
         """Step and value of every row of the log that has the key."""
         return [(row["step"], row[key]) for row in self.log if key in row and "step" in row]

@@ -113,6 +113,29 @@ def test_the_command_writes_it_beside_the_stages(made, capsys):
     assert capsys.readouterr().out == f"wrote {made / 'report.html'}: open it in a browser\n"
 
 
+def test_of_a_reward_that_fades_by_design_the_others_are_drawn(tmp_path):
+    """Beside the held-out answers stands what answers earn, a share; their sum with what fades would fall with that."""
+    rows = left.log("grpo")
+    for row in (one for one in rows if "reward" in one):
+        fading = max(0.0, 0.9 - row["step"] / 100)
+        row |= {"rewards/right_steps/mean": fading, "reward": row["reward"] + fading}
+    usual, stopped = (
+        {one.title: one for one in figures.training([stages.Stage("grpo", tmp_path, log=rows, recipe=recipe)])}
+        for recipe in ("seed: 0\n", "seed: 0\nstop_at_fault: true\n")
+    )
+    assert usual["grpo: reward"].legend == (
+        ("exact_answer, of what it trains on", "stage-grpo"),
+        ("held-out exact match", "ink"),
+        ("right_steps, which fades by design", "accent"),
+    )
+    assert ">100%<" in str(usual["grpo: reward"].drawing)
+    assert [name for name, _ in usual["grpo: groups without a lesson"].legend] == [
+        "groups all alike",
+        "completions cut off",
+    ]
+    assert stopped["grpo: groups without a lesson"].legend == (), "the rollouts that stopped were not cut off"
+
+
 def test_each_part_of_what_can_be_believed_is_drawn(made):
     drawn = {one.title: one for one in trust.belief(stages.read(made))}
     assert list(drawn) == [
