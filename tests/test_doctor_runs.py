@@ -143,6 +143,17 @@ def test_without_rollouts_it_judges_by_the_log_and_says_what_it_could_not_see(ru
     assert "record_rollouts: true" in report["unseen"]["blind-reward"]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "problems"), [("too-hard", FAR), ("uneven", KNOWN + FAR)])
+def test_rollouts_that_stop_at_their_fault_hide_nothing(parents, tmp_path, name, problems):
+    folder = run(parents("sure"), tmp_path / "grpo", rows(DIRECT, problems), learning_rate=1e-4, stop_at_fault=True)
+    stopped = [row for row in doctor.history.read(folder).rollouts if not (row["finished"] or row["truncated"])]
+    assert len(stopped) > 500, "the key did what it does"
+    assert named(doctor.diagnose(folder)) == {name}
+    shutil.rmtree(folder / "rollouts")
+    assert named(doctor.diagnose(folder)) == {name}
+
+
 def test_the_healthy_run_is_one(runs):
     report = doctor.diagnose(runs("healthy"))
     first, last = report["figures"]["held-out accuracy (eval_exact_match)"]
