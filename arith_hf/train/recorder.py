@@ -23,9 +23,7 @@ from arith_hf import files, notation, scoring, solver
 from arith_hf.train.trimmed import TrimmedTrainer
 
 Row = dict[str, Any]
-STOPPED = (
-    "stopped"  # neither finished nor truncated: `stop_at_fault` ended it with the token that left the right working
-)
+STOPPED = "stopped"  # neither finished nor truncated: `stop_at_fault` ended it where it left the right working
 COLUMNS = {
     "step": pa.int32(),  # updates of the weights that wrote it
     "split": pa.string(),  # train | eval
