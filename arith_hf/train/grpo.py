@@ -98,6 +98,11 @@ def writer(own: GrpoArguments, training: GRPOConfig) -> Callable[..., dict[str, 
     return partial(rollouts.drafted, stop_at_fault=True) if own.stop_at_fault else rollouts.drafted
 
 
+def as_read(row: dict[str, Any]) -> dict[str, str]:
+    """The answer of a row as a completion's is read: `05` is 5."""
+    return {"answer": str(rewards.due(row["answer"]))}
+
+
 def answerable(
     prompts: Dataset, model_tokenizer: PreTrainedTokenizerBase, max_completion_length: int | None, overlong: str
 ) -> Dataset:
@@ -124,6 +129,8 @@ def prepare(argv: list[str]) -> tuple[FrontierTrainer, stage.Run]:
     if "task" not in splits[0].column_names:  # rows of one's own: the reward reads what this model writes
         name = tokenizer.task_of(model_tokenizer)
         splits = tuple(rows.add_column("task", [name] * len(rows)) for rows in splits)
+    if rewards.exact_answer in reward_funcs:  # what no completion could give is an error here, not a flat reward
+        splits = tuple(rows.map(as_read, desc="Reading answers") for rows in splits)
     train, validation = (
         answerable(rows, model_tokenizer, training.max_completion_length, own.overlong) for rows in splits
     )

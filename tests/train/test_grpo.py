@@ -1,3 +1,4 @@
+import pytest
 import torch
 from conftest import stage
 from safetensors.torch import load_file
@@ -24,6 +25,18 @@ def test_two_generations_for_one_update_are_refused(road, capsys):
     """They would draw the same prompts and the same rollouts."""
     assert stage(road, "grpo", "--gradient_accumulation_steps", "4") == 2
     assert "gradient_accumulation_steps: need at most 2, the batches of one generation" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("answer", [None, "five", "5.5"])
+def test_an_answer_that_nothing_could_give_stops_before_any_compute(road, tmp_path, capsys, answer):
+    mine = tmp_path / "mine.jsonl"
+    rows = [{"prompt": "Evaluate: 1 + 4\n", "answer": "05"}, {"prompt": "Evaluate: 2 + 3\n", "answer": answer}]
+    files.write_jsonl(mine, rows * 4)
+    more = ["--dataset_name", str(mine), "--output_dir", str(tmp_path / "grpo")]
+    more += ["--model_name_or_path", str(road / "checkpoints/tiny/pretrain")]
+    assert stage(road, "grpo", *more) == 2
+    assert f"need an integer or ERROR as the answer of a row, got {answer!r}" in capsys.readouterr().err
+    assert not (tmp_path / "grpo").exists()
 
 
 def test_a_save_between_generations_is_refused(road, capsys):
