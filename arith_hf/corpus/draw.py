@@ -20,7 +20,7 @@ from arith_hf.corpus.arguments import CorpusArguments
 # salt makes every test set that was ever measured another one.
 SALT = "arith-hf split 2375: "
 WORTH = 1000  # rows for which a worker is worth its start
-AT_ONCE = 100_000  # rows that are drawn before they are written: what a corpus takes of memory, 100 to 200 MB
+AT_ONCE = 20_000  # rows that are drawn before they are written: what a corpus takes of memory, 20 MB
 
 Row = dict[str, Any]
 
@@ -85,6 +85,7 @@ def mapped(draw: Callable, what: str, indices: Sequence[int], recipe: CorpusArgu
         )
         for batch in rows.iter(1000):
             yield from (dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True))
+        del rows  # before the next are drawn
 
 
 def draw_batch(batch: Row, recipe: CorpusArguments, make: Callable, seed: str, split: str) -> Row:
