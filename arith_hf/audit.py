@@ -1,9 +1,10 @@
 """The audit of a reward function: what it pays for completions that are right, debatable and hostile, and how fast.
 
 May not know any trainer, nor how the reward reads. Any function in TRL's signature is called as TRL calls it. A hostile
-completion paid more than 0 is a false positive, a sound one paid less than 1 a false negative; either, or a call that
-would stop a training run, makes the exit status 1. Where only the rule of `notation.read_answer` decides (`by
-convention`: 007 is 7, the last answer counts, the working does not), a difference is shown and fails nothing.
+completion paid more than 0 is a false positive, a sound one paid less than 1 a false negative; either, sound ones that
+are not all paid the same, or a call that would stop a training run, makes the exit status 1. Where only the rule of
+`notation.read_answer` decides (`by convention`: 007 is 7, the last answer counts, the working does not), a difference
+is shown and fails nothing. Whether a completion ended is not in its text: that is for the trainer to say.
 
     arith-hf audit-reward [my_module.my_reward] [--task addition/columns] [--format json]
 """
@@ -14,6 +15,7 @@ import contextlib
 import inspect
 import json
 import math
+import re
 import signal
 import sys
 import time
@@ -25,7 +27,9 @@ from arith_hf import hostile, rewards
 from arith_hf.hostile import Case
 
 LIMIT = 1.0  # seconds for one completion: a step of GRPO waits for the slowest of hundreds
+EVEN = 1e-9  # right completions may be paid so differently: whatever else pays more is what is learned
 TIMED = 0.1  # seconds of calls that the speed is taken from
+UNEVEN = "; RIGHT COMPLETIONS ARE NOT ALL PAID THE SAME, so that something else than being right is learned"
 LATE = f"took more than {LIMIT:g} s"
 COLUMNS = ("class", "n", "worth", "mean", "false +", "false -", "faults", "first of them")
 
@@ -68,6 +72,7 @@ def call(reward: Reward, cases: list[Case]) -> tuple[list[Paid], float]:
         "log_extra": lambda *_: None,
         "log_metric": lambda *_: None,
     }
+    lent = {name: list(column) for name, column in keywords.items() if isinstance(column, list)}
     started = time.perf_counter()
     try:
         # What a reward prints must not stand in the report.
@@ -79,6 +84,8 @@ def call(reward: Reward, cases: list[Case]) -> tuple[list[Paid], float]:
     except (Exception, SystemExit) as error:
         paid = [f"raised {type(error).__name__}: {error}"] * len(cases)
     seconds = time.perf_counter() - started
+    if changed := [name for name, column in lent.items() if keywords[name] != column]:
+        paid = [f"wrote into {changed[0]}, which other rewards read too"] * len(cases)
     if len(paid) != len(cases):
         paid = [f"gave {len(paid)} values for {len(cases)} completions"] * len(cases)
     return ([LATE] * len(cases) if seconds > LIMIT * len(cases) else paid), seconds
@@ -114,17 +121,26 @@ def pay(reward: Reward, cases: list[Case]) -> tuple[list[Paid], float]:
 def audit(reward: Reward, task: str, seed: int, num_problems: int) -> dict[str, Any]:
     """Every class measured, the sums, and the speed."""
     problems = [hostile.pose(task, seed, index) for index in range(num_problems)]
+    first = hostile.cases("sound", next(iter(hostile.SOUND)), problems[:1])
+    if first and re.search(
+        r"raised TypeError: .*(unexpected keyword|missing|takes)", said := str(call(reward, first)[0][0])
+    ):
+        raise ValueError(
+            f"{said}: need TRL's signature, def my_reward(completions, answer, **kwargs): a list of numbers"
+        )
     classes = []
     for group, makers in hostile.GROUPS.items():
         for name in makers:
             if cases := hostile.cases(group, name, problems):
                 classes.append({"class": name, "group": group, **measure(cases, *pay(reward, cases))})
     counted = [row for row in classes if row["group"] != "by convention"]
+    sound = [row["spread"] for row in classes if row["group"] == "sound" and row["spread"]]
     slowest = max(classes, key=lambda row: row["seconds"])
     wrong = ("false_positives", "false_negatives")
     return {
         **{key: sum(row[key] for row in counted) for key in wrong},
         "faults": sum(row["faults"] for row in classes),
+        "uneven": max(high for _, high in sound) - min(low for low, _ in sound) > EVEN if sound else False,
         "by_convention": sum(row[key] for row in classes if row not in counted for key in wrong),
         "completions": sum(row["n"] for row in classes),
         "completions_per_second": speed(reward, problems),
@@ -154,6 +170,7 @@ def measure(cases: list[Case], paid: list[Paid], seconds: float) -> dict[str, An
         "n": len(cases),
         "worth": sum(worth for _, _, worth in cases) / len(cases),
         "mean": sum(scores) / len(scores) if scores else None,
+        "spread": [min(scores), max(scores)] if scores else None,
         "false_positives": sum(over),
         "false_negatives": sum(under),
         "faults": sum(faults),
@@ -178,11 +195,12 @@ def as_text(report: dict[str, Any]) -> str:
         table = [(group, *COLUMNS[1:]), *map(cells, rows)]
         widths = [max(len(line[column]) for line in table) for column in range(len(COLUMNS) - 1)] + [0]
         lines += ["  ".join(map(str.ljust, line, widths)).rstrip() for line in table] + [""]
+    odd = UNEVEN if report["uneven"] else ""
     return "\n".join(lines) + (
         f"{report['reward']}, {report['num_problems']} problems of {report['task']} (seed {report['seed']}), "
         f"{report['completions']} completions: {report['false_positives']} false positives, "
         f"{report['false_negatives']} false negatives, {report['faults']} faults; {report['by_convention']} by "
-        f"convention. {report['completions_per_second']:,.0f} right completions a second; slowest: "
+        f"convention{odd}. {report['completions_per_second']:,.0f} right completions a second; slowest: "
         f"{report['slowest_class']}, {report['slowest_seconds']:.2g} s each."
     )
 
@@ -214,4 +232,4 @@ def main(argv: list[str]) -> int:
     asked = {"reward": given.reward, "task": given.task, "seed": given.seed, "num_problems": given.num_problems}
     report = asked | audit(rewards.find(given.reward), given.task, given.seed, given.num_problems)
     print(json.dumps(report) if given.format == "json" else as_text(report))
-    return int(any(report[key] for key in ("false_positives", "false_negatives", "faults")))
+    return int(any(report[key] for key in ("false_positives", "false_negatives", "faults", "uneven")))

@@ -38,6 +38,7 @@ def load(path: str | Path, **options: Any) -> tuple[Any, PreTrainedTokenizerBase
     that can be known.
     """
     path = check(Path(path))
+    check_files(path)
     if not is_adapter(path):
         check_weights(path, "model")
         model_tokenizer = load_tokenizer(path)
@@ -91,6 +92,8 @@ def form_of(path: str | Path) -> notation.Form:
 
 def load_model(path: Path, **options: Any) -> Any:
     """The weights in the class that config.json names; ValueError where they do not fill it exactly."""
+    if (path / ADAPTER).is_file():
+        raise ValueError(f"{path}: has both config.json and {ADAPTER}, which would be put on top: remove one of them")
     for name in ("config.json", "generation_config.json"):  # transformers passes over a broken one of the second
         if (path / name).is_file():
             files.read_object(path / name)
@@ -151,6 +154,16 @@ def check_weights(path: Path, stem: str) -> None:
     for shard in shards if recorded else ():
         if recorded.get(shard.name) != files.sha256(shard):
             raise ValueError(f"{shard} is not what the stage saved (see metrics.json): {again(path)}")
+
+
+def check_files(path: Path) -> None:
+    """ValueError where a file that decides what the model writes is not the one that the stage saved."""
+    recorded = provenance.read(path / "metrics.json").get("files") or {}
+    for name in sorted(set(recorded) - {provenance.NAME}):
+        if not (path / name).is_file():
+            raise FileNotFoundError(f"{path / name} is missing, which the stage saved: {again(path)}")
+        if recorded[name] != files.sha256(path / name):
+            raise ValueError(f"{path / name} is not what the stage saved (see metrics.json): {again(path)}")
 
 
 def broken(shard: Path) -> str | None:

@@ -3,7 +3,9 @@
 May not know the trainer. They pay for right only: no substring credit, and what cannot be read back is worth 0.
 """
 
+import functools
 import importlib
+import inspect
 import os
 import random
 import re
@@ -82,6 +84,27 @@ def coin(completions: list[str], trainer_state: Any = None, **_: Any) -> list[fl
     """
     rng = random.Random(f"coin/{getattr(trainer_state, 'global_step', 0)}/{''.join(completions)}")
     return [float(rng.random() < 0.5) for _ in completions]
+
+
+def apart(reward: Any) -> Any:
+    """The same reward, given lists of its own: what it writes into them reaches no other reward and no record."""
+
+    def copies(columns: dict[str, Any]) -> dict[str, Any]:
+        return {name: list(value) if isinstance(value, list) else value for name, value in columns.items()}
+
+    if inspect.iscoroutinefunction(reward):
+
+        @functools.wraps(reward)
+        async def waiting(**columns: Any) -> Any:
+            return await reward(**copies(columns))
+
+        return waiting
+
+    @functools.wraps(reward)
+    def given(**columns: Any) -> Any:
+        return reward(**copies(columns))
+
+    return given
 
 
 def find(path: str) -> Any:

@@ -19,11 +19,11 @@ from transformers.utils.logging import disable_progress_bar
 from arith_hf import checkpoint, files
 from arith_hf.checkpoint import Arguments
 from arith_hf.notation import Form
-from arith_hf.solver import Solver, to_seed
+from arith_hf.solver import MOST, Solver, to_seed
 
 GIVEN = "given_"  # put before a field of the input whose name the output needs
 CHUNK = 1 << 24  # bytes of the lines that are read before any is solved; rows may have long fields of their own
-OURS = ("completion", "answer", "error")
+OURS = ("completion", "answer", "fault", "error")
 
 
 def main(argv: list[str]) -> int:
@@ -50,10 +50,14 @@ def parse(argv: list[str]) -> Any:
     parser.add_argument("expressions", nargs="*", help="expressions to solve; none: a conversation")
     parser.add_argument("--checkpoint", required=True, help="folder of a checkpoint, adapter or merged model")
     parser.add_argument("--input", help="JSONL file whose lines have `problem`")
-    parser.add_argument("--output", help="JSONL file to write: the same lines with `completion` and `answer`")
+    parser.add_argument(
+        "--output", help="JSONL file to write: the same lines with `completion`, `answer` and `fault` (null: right)"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace an output that exists")
     parser.add_argument("--batch_size", type=int, default=64, help="problems solved at once (default 64)")
-    parser.add_argument("--max_new_tokens", type=int, help="cap on a completion (default: room for any right one)")
+    parser.add_argument(
+        "--max_new_tokens", type=int, help=f"cap on a completion (default: room for any right one, at most {MOST})"
+    )
     parser.add_argument("--temperature", type=float, default=0.0, help="0 is greedy (default), else sampled")
     parser.add_argument("--seed", type=int, default=0, help="seed of the sampling (default 0)")
     parser.add_argument("--top_tokens", type=int, default=0, help="show so many likely tokens at each step (default 0)")
@@ -119,6 +123,8 @@ def show_tokens(solver: Solver, row: dict[str, Any], count: int) -> None:
 
 def converse(solver: Solver, options: dict[str, Any], top_tokens: int = 0) -> None:
     """Ask, answer, repeat, until `exit`, `quit`, `q`, Ctrl+C or the end of the input."""
+    if sys.stdin.isatty():
+        print(f"Type a problem such as {solver.form.EXAMPLE}; q to leave.", file=sys.stderr)
     try:
         while (typed := input("Enter expression: ").strip()).lower() not in ("exit", "quit", "q"):
             try:
@@ -141,19 +147,20 @@ def solve_file(solver: Solver, source: Path, target: Path, *, batch_size: int, *
     Reads and solves a few batches at a time, so a large file does not sit in memory. A field of the input that is
     called as one that the output adds is kept with `given_` before its name.
     """
-    start, counts = time.monotonic(), {"solved": 0, "broken": 0}
+    start, counts = time.monotonic(), {"right": 0, "not right": 0, "broken": 0}
     total = sum(1 for _ in files.numbered(source))
     with tqdm(total=total, desc="solving", unit="problem") as bar:
 
         def answers() -> Iterator[dict[str, Any]]:
             for chunk in chunks(files.numbered(source), 16 * batch_size):
                 for row in solve_lines(solver, chunk, bar, batch_size=batch_size, **options):
-                    counts["broken" if "error" in row else "solved"] += 1
+                    counts["broken" if "error" in row else "not right" if row["fault"] else "right"] += 1
                     yield row
 
         files.write_jsonl(target, answers())
     seconds = time.monotonic() - start
-    print(f"{target}: {counts['solved']} solved, {counts['broken']} broken lines, {seconds:.1f} s")
+    told = ", ".join(f"{number} {what}" for what, number in counts.items())
+    print(f"{target}: {told} lines, {seconds:.1f} s")
 
 
 def chunks(lines: Iterable[tuple[int, bytes]], count: int) -> Iterator[list[tuple[int, bytes]]]:
@@ -180,7 +187,7 @@ def solve_lines(
     own = to_seed("solve", seed, lines[0][0])
     solved = solver.solve([row["problem"] for row in asked], seed=own, progress=bar, **options)
     for row, done in zip(asked, solved, strict=True):
-        row.update(completion=done["completion"], answer=done["answer"])
+        row.update(completion=done["completion"], answer=done["answer"], fault=solver.fault(done))
     for row in rows:
         if "error" in row:
             bar.update(1)
@@ -199,5 +206,5 @@ def parse_line(solver: Solver, number: int, line: bytes) -> dict[str, Any]:
         solver.prompt(row["problem"])
     except ValueError as error:
         text = str(error).removeprefix(f"line {number}: ")
-        return {**row, "completion": None, "answer": None, "error": f"line {number}: {text}"}
+        return {**row, "completion": None, "answer": None, "fault": None, "error": f"line {number}: {text}"}
     return row

@@ -24,6 +24,7 @@ from arith_hf.jobs import Job, decode, encode, follow, guess, resumed, write
 from arith_hf.tasks.base import Answer
 
 LONGEST = 4000  # characters of one expression; beyond it a working would take millions of tokens
+MOST = 20_000  # tokens that a completion may take if nothing is said: three workings of depth 8, a minute on a CPU
 PADDED = 4 * LONGEST  # characters of a prompt: tidied, an operator has spaces around it
 
 
@@ -200,7 +201,7 @@ class Solver:
             self.tokenizer,
             prompts,
             batch_size=batch_size,
-            max_new_tokens=max_new_tokens or [self.form.room(prompt) for prompt in prompts],
+            max_new_tokens=max_new_tokens or [min(self.form.room(prompt), MOST) for prompt in prompts],
             temperature=temperature,
             seed=seed,
             progress=progress,

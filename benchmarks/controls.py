@@ -33,7 +33,7 @@ from benchmarks import claims
 
 LAUNCH = (sys.executable, "-m", "accelerate.commands.launch", "--quiet", "--config_file")
 MEASURED = "depth5"
-SAMPLED = 100  # problems that are answered 16 times; of every problem the chance of the right working is known exactly
+SAMPLED = 32  # problems that are answered 16 times; of every problem the chance of the right working is known exactly
 TRIAL = {"sft": 200, "grpo": 12}  # updates that tell what one costs; the first ones cost more
 EQUAL = 0.95  # of the core-seconds of `steps`, at least
 STILL = ("--eval_strategy", "no", "--save_strategy", "no", "--load_best_model_at_end", "false")

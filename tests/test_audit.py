@@ -102,6 +102,32 @@ def test_a_reward_that_can_be_cheated_is_named(name):
     assert report["false_positives"] > 0
 
 
+def test_pay_that_grows_with_length_is_uneven():
+    def pay(completions, answer, task, **_):
+        paid = rewards.exact_answer(completions, answer, task)
+        return [one * (1 + len(completion)) for one, completion in zip(paid, completions, strict=True)]
+
+    report = audited(pay)
+    assert not report["false_positives"]
+    assert report["uneven"]
+    assert not audited(rewards.exact_answer)["uneven"]
+
+
+def test_a_reward_that_writes_into_its_columns_is_a_fault():
+    def pay(completions, answer, **_):
+        answer[0] = "0"
+        return [1.0] * len(completions)
+
+    assert "wrote into answer, which other rewards read too" in str(audited(pay)["classes"])
+
+
+def test_another_signature_is_said_once(tmp_path):
+    (tmp_path / "mine.py").write_text("def pay(text):\n    return 1.0\n")
+    done = run("mine.pay", folder=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "need TRL's signature, def my_reward(completions, answer, **kwargs)" in done.stderr
+
+
 def test_never_paying_is_a_false_negative():
     report = audited(each(lambda *_: 0))
     assert failed(report, "false_negatives") >= {"right working and answer", "ERROR for a malformed problem"}

@@ -13,7 +13,7 @@ from conftest import PROBLEMS
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, LlamaForCausalLM, Qwen3ForCausalLM
 
-from arith_hf import checkpoint, copies, files, solver, tokenizer
+from arith_hf import checkpoint, copies, files, provenance, solver, tokenizer
 from arith_hf.__main__ import main
 from arith_hf.model import ArithConfig, ArithForCausalLM
 from arith_hf.notation import expression as notation
@@ -256,6 +256,28 @@ def test_other_places(copy: Path) -> None:
         checkpoint.load("checkpoints/nowhere/grpo")
 
 
+@pytest.mark.parametrize("name", ["config.json", "generation_config.json", "tokenizer_config.json"])
+def test_a_digit_in_what_decides_beside_the_weights(copy: Path, name: str) -> None:
+    path = copy / name
+    files.write_json(copy / "metrics.json", provenance.signature(copy))
+    checkpoint.load(copy)
+    path.write_text(path.read_text().replace("}", " }", 1))
+    with pytest.raises(ValueError, match=f"{name} is not what the stage saved"):
+        checkpoint.load(copy)
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=f"{name} is missing, which the stage saved"):
+        checkpoint.load(copy)
+
+
+def test_an_adapter_beside_a_full_model_is_not_put_on_top(adapter: Path, copy: Path) -> None:
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        shutil.copy(adapter / name, copy / name)
+    (copy / "metrics.json").unlink(missing_ok=True)
+    (copy / "recipe.yaml").unlink(missing_ok=True)
+    with pytest.raises(ValueError, match=r"has both config.json and adapter_config.json"):
+        checkpoint.load(copy)
+
+
 def test_an_adapter_without_its_base_or_on_another(adapter: Path, copy: Path) -> None:
     name_base(adapter, "checkpoints/gone/sft")
     with pytest.raises(FileNotFoundError, match=r"no base model at checkpoints/gone/sft.*make sft MODEL=gone"):
@@ -264,8 +286,8 @@ def test_an_adapter_without_its_base_or_on_another(adapter: Path, copy: Path) ->
     with pytest.raises(ValueError, match="names no base model"):
         checkpoint.load(adapter)
     name_base(adapter, str(copy))
-    provenance = files.read_json(adapter / "provenance.json")
-    files.write_json(adapter / "provenance.json", {**provenance, "tokenizer_fingerprint": "0" * 64})
+    made = files.read_json(adapter / "provenance.json")
+    files.write_json(adapter / "provenance.json", {**made, "tokenizer_fingerprint": "0" * 64})
     with pytest.raises(ValueError, match=r"0{64}.*run make lora MODEL=tiny"):
         checkpoint.load(adapter)
     (adapter / "adapter_model.safetensors").write_bytes(b"12345678")

@@ -1,3 +1,5 @@
+import asyncio
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -100,6 +102,25 @@ def test_a_module_that_fails_is_the_users_mistake(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", list(sys.path))
     with pytest.raises(ValueError, match="no function at `reward_that_exits"):
         rewards.find("reward_that_exits.pay")
+
+
+def test_a_reward_has_lists_of_its_own():
+    def pay(completions, answer, **_):
+        answer[0] = completions[0] = "0"
+        return [1.0]
+
+    columns = {"completions": ["5"], "answer": ["5"], "trainer_state": None}
+    assert rewards.apart(pay)(**columns) == [1.0]
+    assert columns == {"completions": ["5"], "answer": ["5"], "trainer_state": None}
+    assert rewards.apart(pay).__name__ == "pay"
+
+    async def later(completions, **_):
+        completions.clear()
+        return [0.5]
+
+    assert inspect.iscoroutinefunction(rewards.apart(later)), "TRL awaits what says so"
+    assert asyncio.run(rewards.apart(later)(**columns)) == [0.5]
+    assert columns["completions"] == ["5"]
 
 
 def test_imports_without_any_framework():

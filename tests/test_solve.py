@@ -117,10 +117,11 @@ def test_a_file_is_answered_line_by_line(
         "id": 8,
         "completion": None,
         "answer": None,
+        "fault": None,
         "error": "line 4: unknown character '*' at column 3: need digits, +, -, ( ) and spaces only",
     }
     printed = capsys.readouterr()
-    assert "3 solved, 9 broken lines" in printed.out.splitlines()[-1]
+    assert "3 right, 0 not right, 9 broken lines" in printed.out.splitlines()[-1]
     assert printed.err.count("line 4: unknown character") == 1
 
 

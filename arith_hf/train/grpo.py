@@ -100,7 +100,10 @@ def writer(own: GrpoArguments, training: GRPOConfig) -> Callable[..., dict[str, 
 
 def as_read(row: dict[str, Any]) -> dict[str, str]:
     """The answer of a row as a completion's is read: `05` is 5."""
-    return {"answer": str(rewards.due(row["answer"]))}
+    try:
+        return {"answer": str(rewards.due(row["answer"]))}
+    except ValueError as error:
+        raise ValueError(f"{error}: {row['prompt']!r}") from error
 
 
 def answerable(
@@ -141,7 +144,7 @@ def prepare(argv: list[str]) -> tuple[FrontierTrainer, stage.Run]:
     trainer = (RecordedTrainer if own.record_rollouts else FrontierTrainer)(
         model=model,
         args=training,
-        reward_funcs=reward_funcs,
+        reward_funcs=[rewards.apart(reward) for reward in reward_funcs],
         train_dataset=train,
         eval_dataset=held_out,
         processing_class=model_tokenizer,
