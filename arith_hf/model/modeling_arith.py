@@ -322,6 +322,8 @@ class ArithForCausalLM(ArithPreTrainedModel, GenerationMixin):
         self.model = ArithModel(config)
         self.vocab_size = config.vocab_size
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        if config.tie_word_embeddings:  # the Trainer warns of a key that it does not find, unless it is named here
+            self._keys_to_ignore_on_save = ["lm_head.weight"]
         self.post_init()
 
     def prepare_inputs_for_generation(self, input_ids: Any, *rest: Any, **kwargs: Any) -> dict[str, Any]:
