@@ -4,12 +4,13 @@ May not know which trainer will read them. Wrong columns, broken lines, rows tha
 cannot express are errors before any compute.
 """
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from datasets import Dataset, load_dataset
+from datasets import Dataset, Value, load_dataset
 from datasets.exceptions import DatasetGenerationError
 from datasets.utils import tqdm
 from transformers import BatchEncoding, PreTrainedTokenizerBase
@@ -19,6 +20,7 @@ from trl import ModelConfig
 from arith_hf import checkpoint, files, tokenizer
 
 logger = logging.get_logger("arith_hf")
+TEXTS = ("prompt", "completion", "text")  # columns that hold a string in each row
 
 
 def load(dataset_name: str, part: str, columns: Sequence[str]) -> tuple[Dataset, Dataset]:
@@ -52,21 +54,44 @@ def held_out(dataset_name: str, count: int) -> Dataset | None:
 
 
 def read(path: Path, columns: Sequence[str]) -> Dataset:
-    """All rows of a JSONL file; ValueError where it is empty, broken (with the line) or lacks a column."""
+    """All rows of a JSONL file; ValueError where it is empty, broken (with the line) or lacks a column.
+
+    They are kept in the cache of `datasets` under the hash of the file's content, and so is all that is made from them:
+    it goes by a file's path and time alone, and another file can have both.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"no file {path}: run `make corpus MODEL={path.parent.parent.name}`")
     if not start_of(path).strip():
         raise ValueError(f"{path}: the corpus is empty; give its recipe rows to make")
+    content, texts = files.sha256(path), [column for column in columns if column in TEXTS]
     try:
-        rows = load_dataset("json", data_files=str(path), split="train")
-    except DatasetGenerationError as error:
-        for _ in files.read_jsonl(path):
-            pass  # the first broken row raises, with its line number
-        raise ValueError(f"{path}: the rows do not have one set of columns and types ({error.__cause__})") from error
+        rows = load_dataset("json", content[:32], data_files=str(path), split="train")
+    except (DatasetGenerationError, ValueError) as error:  # the latter of a blank line where types differ
+        cause = error.__cause__ or error
+        if isinstance(cause, OSError):
+            raise OSError(f"{path}: could not read the rows into the cache of `datasets`: {cause}") from error
+        require_texts(path, texts)  # the first broken row raises, with its line number
+        raise ValueError(f"{path}: the rows do not have one set of columns and types ({cause})") from error
+    if files.sha256(path) != content:
+        raise ValueError(f"{path} was changed while it was read: run this again when it is whole")
     missing = [column for column in columns if column not in rows.column_names]
     if missing:
         raise ValueError(f"{path}: need columns {', '.join(columns)}; {', '.join(missing)} missing")
+    for column in texts:
+        if rows.features[column] not in (Value("string"), Value("large_string")) or rows.data.column(column).null_count:
+            require_texts(path, texts)
+            raise ValueError(f"{path}: need strings in `{column}`, and `datasets` reads {rows.features[column]}")
     return rows
+
+
+def require_texts(path: Path, columns: Sequence[str]) -> None:
+    """ValueError names the first line of a JSONL file that is broken, or has no string in one of `columns`."""
+    for number, line in files.numbered(path):
+        row = files.parse_row(line, f"{path}:{number}")
+        for column in columns:
+            if not isinstance(row.get(column), str):
+                got = json.dumps(row[column])[:40] if column in row else "no such column"
+                raise ValueError(f"{path}:{number}: need a string in the column `{column}`, got {got}")
 
 
 def start_of(path: Path) -> bytes:
