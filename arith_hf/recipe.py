@@ -77,9 +77,11 @@ def read(classes: Sequence[type], argv: Sequence[str], verb: str) -> tuple[Any, 
     parser.set_defaults(**{key: value for key, value in places(config, verb).items() if key in fields})
     parser.where = f"{config}: "
     said = load(config)
-    for key in said:
+    for key, value in said.items():
         if key not in fields:  # `config`, a flag or another spelling too, which a command line takes
             raise ValueError(f"{parser.where}{complaint(f'--{key}', [f'--{field}' for field in sorted(fields)])}")
+        if isinstance(value, list) and len(value) > 1 and parser.takes_one(key):
+            raise ValueError(f"{parser.where}need one value for `{key}`, got a list of {len(value)}")
     tokens = [token for key, value in said.items() for token in to_tokens(key, value, parser.where)]
     parser.reject_unknown(tokens)
     parser.where = ""
@@ -115,7 +117,9 @@ def plain(value: Any) -> Any:
 
 
 def config_path(arguments: list[str]) -> Path | None:
-    """Path given by `--config`, which is removed from `arguments`; None where there is none."""
+    """Path given by `--config`, which is removed from `arguments`; None where there is none, ValueError for two."""
+    if sum(token == "--config" or token.startswith("--config=") for token in arguments) > 1:
+        raise ValueError("need --config once, got it twice: one recipe a run, and `--key value` for what differs")
     for index, token in enumerate(arguments):
         if token == "--config":
             if index + 1 == len(arguments):
@@ -194,6 +198,9 @@ def make_parser(classes: Sequence[type], verb: str) -> Any:
         def error(self, message: str) -> NoReturn:
             raise ValueError(f"{self.where}{message}")
 
+        def takes_one(self, key: str) -> bool:
+            return self._option_string_actions[f"--{key}"].nargs in (None, "?")
+
         def reject_unknown(self, tokens: list[str]) -> None:
             _, unknown = self.parse_known_args(tokens)
             if unknown:
@@ -242,3 +249,9 @@ def build(cls: type, namespace: Namespace, config: Path | None) -> Any:
         return cls(**values)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{config}: {error}" if config else str(error)) from error
+    except ZeroDivisionError as error:  # TRL divides by some keys before it looks at them
+        defaults = {field.name: field.default for field in dataclasses.fields(cls)}
+        none = [key for key, value in values.items() if type(value) is int and value == 0 != defaults[key]]
+        raise ValueError(
+            f"{f'{config}: ' if config else ''}need more than 0 for {', '.join(none) or 'a key'}"
+        ) from error

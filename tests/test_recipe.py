@@ -17,6 +17,10 @@ class Arguments:
     bf16: bool = True
     options: str | None = None
     max_steps: int = -1
+    share: int = 1
+
+    def __post_init__(self) -> None:
+        self.shares = 10 // self.share
 
 
 def write(tmp_path: Path, text: str, name: str = "recipes/tiny/sft.yaml") -> str:
@@ -66,6 +70,11 @@ def test_places_follow_from_the_path(tmp_path):
         ("max_steps: [1\n", [], "not YAML"),
         ("- 1\n", [], "need `key: value` lines, got list"),
         ("bf16: maybe\n", [], "maybe"),
+        ("dataset_name: [a, b]\n", [], "need one value for `dataset_name`, got a list of 2"),
+        ("bf16: [true, false]\n", [], "need one value for `bf16`, got a list of 2"),
+        ("share: 0\n", [], "need more than 0 for share"),
+        ("", ["--config", "other.yaml"], "need --config once, got it twice"),
+        ("", ["--config=other.yaml"], "need --config once, got it twice"),
     ],
 )
 def test_mistakes_are_named(tmp_path, text, more, said):
