@@ -10,6 +10,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Sequence
+from types import FrameType
 
 VERBS = {  # verb -> (module, function, what it does)
     "corpus": ("arith_hf.corpus", "main", "write the problems of a recipe: pretrain, sft, prompts, test, harder"),
@@ -71,7 +72,9 @@ def run(verb: str, arguments: list[str], debug: bool) -> int:
     module, function, _ = VERBS[verb]
     try:
         return getattr(importlib.import_module(module), function)(arguments) or 0
-    except (Exception, KeyboardInterrupt) as error:
+    except (Exception, KeyboardInterrupt, SystemExit) as error:
+        if isinstance(error, SystemExit) and raised_by(error).f_globals.get("__name__") == "argparse":
+            raise  # --help
         if debug:
             traceback.print_exception(error)
         problem, status = explain(error)
@@ -81,6 +84,10 @@ def run(verb: str, arguments: list[str], debug: bool) -> int:
 
 def explain(error: BaseException) -> tuple[str, int]:
     """One line for the user, and the exit status."""
+    if isinstance(error, SystemExit):
+        place = raised_by(error)
+        where = f"{place.f_code.co_filename}, line {place.f_lineno}"
+        return f"{where} called sys.exit({error.code!r}) before the work was done: raise an error there, or return", 1
     if isinstance(error, KeyboardInterrupt):
         what = str(error) or "interrupted"
         return f"{what}; the same command goes on from the last step that was saved", 1
@@ -93,6 +100,11 @@ def explain(error: BaseException) -> tuple[str, int]:
     if isinstance(error, OSError):
         return f"{error}; what was finished before is kept: mend the cause and run the same command again", 1
     return f"{type(error).__name__}: {error}", 1
+
+
+def raised_by(error: BaseException) -> FrameType:
+    """The innermost frame that an error came through."""
+    return [frame for frame, _ in traceback.walk_tb(error.__traceback__)][-1]
 
 
 def overview() -> str:

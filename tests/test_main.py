@@ -15,6 +15,7 @@ import pytest
 from conftest import write_recipes
 
 from arith_hf import files
+from arith_hf.__main__ import main
 
 CPU = Path(__file__).parent.parent / "recipes/accelerate/cpu.yaml"
 COMMAND = [sys.executable, "-m", "arith_hf"]
@@ -244,3 +245,14 @@ def test_accelerate_launches_a_stage_with_an_override(road, tmp_path, stage):
     done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert files.read_json(tmp_path / "metrics.json")["steps"] == 2
+
+
+@pytest.mark.parametrize("code", [0, 2, None, "bye"])
+def test_a_verb_that_leaves_the_program_has_failed(monkeypatch, capsys, code):
+    def leave(arguments):
+        sys.exit(code)
+
+    monkeypatch.setattr("arith_hf.solve.main", leave)
+    assert main(["solve"]) == 1
+    (said,) = capsys.readouterr().err.strip().splitlines()
+    assert f"called sys.exit({code!r}) before the work was done" in said
