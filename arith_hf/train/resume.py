@@ -32,7 +32,7 @@ NEEDED = {
 
 HARMLESS = {
     *("logging_steps", "report_to", "run_name", "disable_tqdm", "save_total_limit"),
-    *("num_sample_generations", "record_rollouts"),
+    *("num_sample_generations", "record_rollouts", "output_dir"),
 }
 
 
@@ -50,6 +50,9 @@ def choose(training: TrainingArguments, output_dir: Path, said: dict[str, Any], 
             raise FileNotFoundError(
                 f"no step checkpoint at {chosen} to go on from ({said_why}): have {last or 'none'} in {output_dir}"
             )
+        require_stage(chosen, made)
+        if changed := changes(chosen.absolute().parent, said, made):
+            logger.warning(f"going on from {chosen} with other {', '.join(changed)}")
         return str(chosen)
     if asked == "true" and last is None:
         raise FileNotFoundError(f"nothing to resume in {output_dir}: leave --resume_from_checkpoint out to start")
@@ -72,12 +75,35 @@ def changes(output_dir: Path, said: dict[str, Any], made: dict[str, Any]) -> lis
     """What differs, of all that can change the weights, between the run that left `output_dir` and this one."""
     try:
         old_recipe = yaml.safe_load((output_dir / "recipe.yaml").read_text(encoding="utf-8")) or {}
-        old = files.read_json(output_dir / provenance.NAME)
-    except (OSError, ValueError):
-        return ["recipe.yaml or provenance.json"]
+        old = files.read_object(output_dir / provenance.NAME)
+    except (OSError, ValueError, yaml.YAMLError):
+        return ["recipe.yaml or provenance.json (there is none that can be read)"]
     keys = [key for key in {**old_recipe, **said} if old_recipe.get(key) != said.get(key) and key not in HARMLESS]
     inputs = ("tokenizer_fingerprint", "data", "parent_sha256", "processes", "mixed_precision")
     return keys + [key for key in inputs if old.get(key) != made[key]]
+
+
+def require_stage(checkpoint: Path, made: dict[str, Any]) -> None:
+    """ValueError where a step is of another verb than this run; where nothing tells, `changes` says so."""
+    try:
+        before = verb(files.read_object(checkpoint.absolute().parent / provenance.NAME))
+    except (OSError, ValueError):
+        return
+    if before and before != verb(made):
+        raise ValueError(
+            f"{checkpoint} is a step of {before}, not of {verb(made)}: to start from its weights give "
+            f"--model_name_or_path {checkpoint}"
+        )
+
+
+def verb(made: dict[str, Any]) -> str | None:
+    """The verb of the command that a provenance tells; its stage is the name of a folder, whatever made it.
+
+    >>> verb({"stage": "mine", "command": "arith-hf sft --output_dir mine"})
+    'sft'
+    """
+    words = str(made.get("command") or "").split()
+    return words[1] if len(words) > 1 and words[0] == "arith-hf" else None
 
 
 def last_logged(checkpoint: str, key: str) -> Any:

@@ -11,7 +11,7 @@ import pytest
 from conftest import prepared_grpo, stage
 
 from arith_hf import files
-from arith_hf.train import grpo, resume
+from arith_hf.train import grpo, resume, sft
 from benchmarks import resume as verify
 
 FILES = ("model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json")
@@ -173,3 +173,40 @@ def test_reinforcement_stops_between_two_generations(road, tmp_path):
         stop.on_step_end(trainer.args, trainer.state, trainer.control)
         asked.append(trainer.control.should_training_stop)
     assert asked == [False, True, False, True]
+
+
+def argv(road: Path, output: Path, step: Path, *more: str) -> list[str]:
+    parent = ["--model_name_or_path", str(road / "checkpoints/tiny/pretrain"), "--output_dir", str(output)]
+    return ["--config", str(road / "recipes/tiny/sft.yaml"), *parent, "--resume_from_checkpoint", str(step), *more]
+
+
+def test_a_step_of_another_run_is_gone_on_from_with_a_word(road, steps, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(resume.logger, "propagate", True)
+    step = steps / "checkpoint-2"
+    _, run = sft.prepare(argv(road, tmp_path / "same", step))
+    assert run.resume_from == str(step)
+    assert "with other" not in caplog.text
+    _, run = sft.prepare(argv(road, tmp_path / "other", step, "--learning_rate", "0.5", "--seed", "7"))
+    assert run.resume_from == str(step)
+    assert f"going on from {step} with other learning_rate, seed" in caplog.text
+
+
+@pytest.mark.parametrize("content", [None, "[", "{}"])
+def test_a_step_of_which_nothing_tells_is_gone_on_from_with_a_word(road, copy, tmp_path, caplog, monkeypatch, content):
+    monkeypatch.setattr(resume.logger, "propagate", True)
+    for name in ("recipe.yaml", "provenance.json"):
+        (copy / name).unlink()
+        if content:
+            (copy / name).write_text(content)
+    sft.prepare(argv(road, tmp_path / "other", copy / "checkpoint-2"))
+    assert f"going on from {copy}/checkpoint-2 with other" in caplog.text
+    assert ("recipe.yaml or provenance.json (there is none that can be read)" in caplog.text) is (content != "{}")
+
+
+def test_a_step_of_another_stage_is_refused(road, steps, tmp_path, capsys):
+    step = road / "checkpoints/tiny/pretrain/checkpoint-2"
+    with pytest.raises(ValueError, match=f"{step} is a step of pretrain, not of sft: to start from its weights give"):
+        sft.prepare(argv(road, tmp_path / "sft", step))
+    more = ["--resume_from_checkpoint", str(steps / "checkpoint-2"), "--output_dir", str(tmp_path / "pretrain")]
+    assert stage(road, "pretrain", *more) == 2
+    assert f"{steps}/checkpoint-2 is a step of sft, not of pretrain" in capsys.readouterr().err
