@@ -124,6 +124,7 @@ def main(argv: list[str]) -> None:
 def prepare(argv: list[str]) -> tuple[FrontierTrainer, stage.Run]:
     """Everything checked and loaded, nothing trained."""
     own, training, model_config = recipe.read((GrpoArguments, GRPOConfig, ModelConfig), argv, "grpo")
+    stage.require_steps(training)
     check(training)
     reward_funcs = [rewards.find(path) for path in own.reward_funcs]
     model, model_tokenizer = data.load_parent(model_config)

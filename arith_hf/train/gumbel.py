@@ -266,6 +266,7 @@ def main(argv: list[str]) -> None:
 def prepare(argv: list[str]) -> tuple[GumbelTrainer, stage.Run]:
     """Everything checked and loaded, nothing trained."""
     own, training, model_config = recipe.read((GumbelArguments, TrainingArguments, ModelConfig), argv, "gumbel")
+    stage.require_steps(training)
     check(own, training)
     stage.count_tokens(training)
     model, model_tokenizer = data.load_parent(model_config)

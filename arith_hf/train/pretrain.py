@@ -232,6 +232,7 @@ def prepare(argv: list[str]) -> tuple[Trainer, stage.Run]:
             raise ValueError(f"need {name} > 0, got {weight}")
         if weight != 1 and training.label_smoothing_factor:
             raise ValueError(f"need {name} 1 with label_smoothing_factor, whose loss has no weights")
+    stage.require_steps(training)
     stage.count_tokens(training)
     model_tokenizer = checkpoint.load_tokenizer(own.tokenizer_name_or_path)
     data.check_tokenizer(model_tokenizer, own.dataset_name)

@@ -33,6 +33,7 @@ def main(argv: list[str]) -> None:
 def prepare(argv: list[str]) -> tuple[SFTTrainer, stage.Run]:
     """Everything checked and loaded, nothing trained."""
     own, training, model_config = recipe.read((SftArguments, SFTConfig, ModelConfig), argv, "sft")
+    stage.require_steps(training)
     stage.count_tokens(training)
     model, model_tokenizer = data.load_parent(model_config)
     data.check_tokenizer(model_tokenizer, own.dataset_name)

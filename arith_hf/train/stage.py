@@ -14,6 +14,7 @@ from typing import Any, Literal, cast
 
 import torch
 import yaml
+from datasets import Dataset
 from filelock import FileLock
 from peft import PeftModel
 from safetensors import SafetensorError
@@ -72,8 +73,8 @@ def begin(
 ) -> Run:
     """Check what must hold before any compute, and decide where to go on from; nothing but a lock is written yet.
 
-    Raises ValueError where processes do not see each other, another run is at work in the folder, or it holds an
-    unfinished run of something else.
+    Raises ValueError where processes do not see each other, what it starts from would be overwritten, another run is
+    at work in the folder, or it holds an unfinished run of something else.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) != training.world_size:
         raise ValueError(
@@ -82,12 +83,13 @@ def begin(
         )
     require_compiler(training)
     output_dir = Path(str(training.output_dir))
-    said = recipe.explicit(instances, argv, verb)
-    said.pop("resume_from_checkpoint", None)
-    data = data_proof(next(one.dataset_name for one in instances if hasattr(one, "dataset_name")))
     made_by = next(
         (str(one.tokenizer_name_or_path) for one in instances if hasattr(one, "tokenizer_name_or_path")), None
     )
+    require_apart(output_dir, parent, made_by)
+    said = recipe.explicit(instances, argv, verb)
+    said.pop("resume_from_checkpoint", None)
+    data = data_proof(next(one.dataset_name for one in instances if hasattr(one, "dataset_name")))
     gpu = torch.cuda.get_device_name(training.device) if training.device.type == "cuda" else None
     made = provenance.start(output_dir.name, f"arith-hf {verb} {shlex.join(argv)}", gpu) | {
         "tokenizer": made_by,
@@ -113,6 +115,31 @@ def begin(
 def as_yaml(said: dict[str, Any]) -> str:
     """The text of recipe.yaml: every key that was said, wherever, with its value."""
     return yaml.safe_dump(said, sort_keys=False)
+
+
+def require_steps(training: TrainingArguments) -> None:
+    """ValueError where nothing would be trained, or not for as long as was said, or the run would end in a division."""
+    for key in ("gradient_accumulation_steps", "per_device_train_batch_size", "per_device_eval_batch_size"):
+        if (value := getattr(training, key)) < 1:
+            raise ValueError(f"{key}: need at least 1, got {value}")
+    if training.max_steps < 1 and training.max_steps != -1:
+        raise ValueError(f"max_steps: need at least 1, or -1 to train by num_train_epochs, got {training.max_steps}")
+    if training.max_steps == -1 and training.num_train_epochs <= 0:
+        raise ValueError(f"num_train_epochs: need more than 0, got {training.num_train_epochs}")
+
+
+def require_apart(output_dir: Path, parent: str | None, made_by: str | None) -> None:
+    """ValueError where a run would write over the checkpoint that it starts from, or over its tokenizer's folder."""
+    place = output_dir.resolve()
+    if parent is not None:
+        start = Path(parent).resolve()
+        if place == start or place in start.parents or start in place.parents:
+            raise ValueError(
+                f"output_dir {output_dir} and model_name_or_path {parent} lie in one another: the run would write over "
+                "what it starts from; give another --output_dir"
+            )
+    if made_by is not None and place == Path(made_by).resolve():
+        raise ValueError(f"output_dir {output_dir} is the folder of the tokenizer: give another --output_dir")
 
 
 def require_compiler(training: TrainingArguments) -> None:
@@ -167,6 +194,11 @@ def run(trainer: Trainer, run: Run, period: int = 1) -> None:
         raise OSError(
             f"could not write a step checkpoint in {run.output_dir} ({free:.0f} MiB free): {error}"
         ) from error
+    if not trainer.state.global_step:
+        rows = len(cast(Dataset, trainer.train_dataset))
+        raise ValueError(
+            f"no step was taken: a batch takes more than the {rows} rows there are; give more, or make it smaller"
+        )
     run.cpu_seconds = sum(os.times()[:4]) - before
     log = trainer.state.log_history
     if "train_loss" in log[-1] and (loss := mean_loss(log)) is not None:
@@ -191,9 +223,11 @@ def clear(output_dir: Path, keep_steps: bool) -> None:
     for name in RESULTS:  # the marker first: from here on the folder is unfinished
         (output_dir / name).unlink(missing_ok=True)
     of_steps = [] if keep_steps else [output_dir / "rollouts", *output_dir.glob("checkpoint-*")]
-    stale = [output_dir / "adapter", *of_steps]
-    for folder in stale:
-        shutil.rmtree(folder, ignore_errors=True)
+    for folder in (output_dir / "adapter", *of_steps):
+        if folder.is_symlink():  # to another disk: what it leads to is not of this folder
+            folder.unlink()
+        elif folder.is_dir():
+            shutil.rmtree(folder)
 
 
 def finish(trainer: Trainer, run: Run) -> None:
