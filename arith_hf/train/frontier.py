@@ -7,6 +7,8 @@ May not know the problems: a prompt's difficulty is a column of its row.
 
 import random
 from collections import Counter
+from collections.abc import Callable
+from inspect import iscoroutinefunction
 from typing import Any, cast
 
 import torch
@@ -18,6 +20,7 @@ from transformers.trainer_callback import ExportableState
 from arith_hf.train.trimmed import TrimmedTrainer
 
 MEMORY = 64  # completions: the weight of what was seen of a difficulty before; four groups of 16
+LARGEST = torch.finfo(torch.float32).max  # what a reward becomes
 LEAST = 0.02  # weight of a difficulty that always or never succeeds, beside 0.25 at best: it is looked at again
 
 
@@ -65,6 +68,8 @@ class FrontierTrainer(TrimmedTrainer):
 
     def __init__(self, *args: Any, sample_by: str | None = None, **options: Any) -> None:
         super().__init__(*args, **options)
+        named = zip(self.reward_funcs, self.reward_func_names, strict=True)
+        self.reward_funcs = [finite(pay, name) for pay, name in named]
         self.sample_by = sample_by
         if sample_by:
             self.places = places_of(cast(Dataset, self.train_dataset), sample_by)
@@ -83,6 +88,11 @@ class FrontierTrainer(TrimmedTrainer):
         self, inputs: list[dict[str, Any]], prompts: Any, completions: Any, completion_ids_list: Any
     ) -> torch.Tensor:
         rewards: torch.Tensor = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)  # (B, R)
+        if self.learning and rewards.isnan().all():
+            names = ", ".join(self.reward_func_names)
+            raise ValueError(
+                f"the reward function {names} paid None for all {len(rewards)} completions: nothing to learn"
+            )
         right = rewards[:, 0].nan_to_num()
         if self.drawing and not ((right == 0) | (right == 1)).all():
             raise ValueError("need a first reward function that pays 0 or 1 for sample_by, which counts what succeeds")
@@ -113,6 +123,25 @@ class FrontierTrainer(TrimmedTrainer):
             for group in dict.fromkeys(groups)
         }
         return [dict(drawn[group]) for group in groups]
+
+
+def finite(pay: Any, name: str) -> Callable[..., Any]:
+    """The reward function with a ValueError for what is no finite number; None stays, of which TRL makes NaN."""
+
+    def checked(paid: Any) -> list[Any]:
+        rewards = list(paid)
+        for reward in rewards:
+            if reward is not None and not abs(reward) <= LARGEST:
+                raise ValueError(f"the reward function {name} paid {float(reward)}: need finite rewards, or None")
+        return rewards
+
+    async def awaited(*args: Any, **options: Any) -> list[Any]:
+        return checked(await pay(*args, **options))
+
+    def called(*args: Any, **options: Any) -> list[Any]:
+        return checked(pay(*args, **options))
+
+    return awaited if iscoroutinefunction(pay) or iscoroutinefunction(pay.__call__) else called
 
 
 def places_of(rows: Dataset, column: str) -> dict[str, list[int]]:
