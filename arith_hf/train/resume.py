@@ -32,7 +32,7 @@ NEEDED = {
 
 HARMLESS = {
     *("logging_steps", "report_to", "run_name", "disable_tqdm", "save_total_limit"),
-    *("num_sample_generations", "record_rollouts", "output_dir"),
+    *("num_sample_generations", "record_rollouts"),
 }
 
 

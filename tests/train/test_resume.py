@@ -185,7 +185,7 @@ def test_a_step_of_another_run_is_gone_on_from_with_a_word(road, steps, tmp_path
     step = steps / "checkpoint-2"
     _, run = sft.prepare(argv(road, tmp_path / "same", step))
     assert run.resume_from == str(step)
-    assert "with other" not in caplog.text
+    assert "with other output_dir" in caplog.text
     _, run = sft.prepare(argv(road, tmp_path / "other", step, "--learning_rate", "0.5", "--seed", "7"))
     assert run.resume_from == str(step)
     assert f"going on from {step} with other learning_rate, seed" in caplog.text
