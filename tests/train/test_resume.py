@@ -188,7 +188,7 @@ def test_a_step_of_another_run_is_gone_on_from_with_a_word(road, steps, tmp_path
     assert "with other output_dir" in caplog.text
     _, run = sft.prepare(argv(road, tmp_path / "other", step, "--learning_rate", "0.5", "--seed", "7"))
     assert run.resume_from == str(step)
-    assert f"going on from {step} with other learning_rate, seed" in caplog.text
+    assert f"going on from {step} with other output_dir, learning_rate, seed" in caplog.text
 
 
 @pytest.mark.parametrize("content", [None, "[", "{}"])
