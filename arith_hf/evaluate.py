@@ -19,7 +19,7 @@ from typing import Any
 from accelerate import Accelerator
 from transformers.utils.logging import disable_progress_bar
 
-from arith_hf import checkpoint, estimates, files, probes, recipe, scoring, summary, tokenizer
+from arith_hf import checkpoint, estimates, files, probes, provenance, recipe, scoring, summary, tokenizer
 from arith_hf.answering import Answered, Examiner, answer
 from arith_hf.protocols import PROTOCOLS, EvaluateArguments, chosen, read_problems
 
@@ -35,6 +35,7 @@ def main(argv: list[str]) -> None:
     facts = read_facts(data)
     accelerator = start()
     disable_progress_bar()  # of the loading, which takes no time
+    weights = provenance.weights(Path(own.checkpoint))  # before they are loaded: those of another run may come since
     model, model_tokenizer = checkpoint.load(own.checkpoint)
     check_corpus(data, Path(own.checkpoint), model_tokenizer)
     model = model.to(accelerator.device)
@@ -56,6 +57,7 @@ def main(argv: list[str]) -> None:
         }
     report = {
         "checkpoint": own.checkpoint,
+        "weights": weights,
         "protocols": blocks,
         "seed": own.seed,
         "batch_size": own.batch_size,

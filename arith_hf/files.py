@@ -54,6 +54,14 @@ def write_jsonl(path: str | Path, rows: Iterable[dict[str, Any]]) -> None:
     write_with(path, lambda stream: stream.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
+def read_text(path: str | Path) -> str:
+    """Text of a file; ValueError with its name where it is not UTF-8."""
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8 at byte {error.start}") from error
+
+
 def read_json(path: str | Path) -> Any:
     """Content of a JSON file; ValueError names the file, line and column of what is broken.
 
@@ -61,12 +69,11 @@ def read_json(path: str | Path) -> Any:
     """
     if (size := Path(path).stat().st_size) > LARGEST_JSON:
         raise ValueError(f"{path}: need a JSON file of at most {LARGEST_JSON} bytes, got {size}")
+    text = read_text(path)
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(text)
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}:{error.lineno}:{error.colno}: not JSON ({error.msg})") from error
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not UTF-8 at byte {error.start}") from error
     except (ValueError, RecursionError) as error:  # a number or a nesting that is too much for Python
         raise ValueError(f"{path}: not JSON that can be read ({error})") from error
 

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from conftest import PROBLEMS, stage
 
-from arith_hf import checkpoint, copies, files, protocols, scoring, solver, tasks, tokenizer
+from arith_hf import checkpoint, copies, files, protocols, provenance, scoring, solver, tasks, tokenizer
 from arith_hf.__main__ import main
 from arith_hf.metric.exact_answer import wilson
 from arith_hf.notation import expression as notation
@@ -107,7 +107,9 @@ def test_wilson_intervals_are_the_published_ones(hits: int, n: int, interval: li
 # The whole
 
 
-def test_the_files_and_the_last_line(run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_the_files_and_the_last_line(
+    run: Callable[..., int], pupil: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     assert run("--protocol", "nontrivial", "seed", "harder", "--batch_size", "3") == 0
     out, report = tmp_path / "out", files.read_json(tmp_path / "out" / "evaluate.json")
     printed = capsys.readouterr().out.splitlines()
@@ -130,6 +132,7 @@ def test_the_files_and_the_last_line(run: Callable[..., int], tmp_path: Path, ca
     assert nontrivial["by_unseen"]["none"]["exact_match"] == 1.0, "the problems by heart"
     assert nontrivial["by_unseen"]["some"]["n"] == 2
     assert "by_unseen" not in report["protocols"]["seed"]
+    assert report["weights"] == provenance.weights(pupil) != {}
     for key in ("command", "seed", "seconds", "tokenizer_fingerprint", "data", "checkpoint", "batch_size"):
         assert report[key] is not None, key
     assert all(len(digest) == 64 for digest in nontrivial["files"].values())

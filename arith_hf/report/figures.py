@@ -108,9 +108,17 @@ def accuracy(stages: list[Stage]) -> Iterator[Figure]:
     for name in usual_protocols(stages):
         blocks = [(stage, stage.protocols[name]) for stage in stages if name in stage.protocols]
         rows = [Spot(stage.name, *shares(block), stage.paint) for stage, block in blocks]
-        note = f"n = {blocks[0][1]['n']:,}; {PROTOCOLS.get(name, blocks[0][1].get('protocol', ''))}"
+        note = f"n = {size_of(blocks)}; {PROTOCOLS.get(name, blocks[0][1].get('protocol', ''))}"
         drawing = charts.spots(rows, f"{name}: exact match by stage", charts.from_below(rows))
         yield Figure(name, drawing, note)
+
+
+def size_of(blocks: list[tuple[Stage, Row]]) -> str:
+    """How many problems were asked; where that differs, of which stage."""
+    sizes = dict.fromkeys(block["n"] for _, block in blocks)
+    if len(sizes) == 1:
+        return f"{blocks[0][1]['n']:,}"
+    return ", ".join(f"{block['n']:,} ({stage.name})" for stage, block in blocks)
 
 
 def shares(block: Row) -> tuple[float, float, float]:

@@ -53,6 +53,7 @@ def content(found: list[Stage], model: str) -> Row:
         "cost": cost(found),
         "drawn": {section.__name__: list(section(found)) for section in SECTIONS},
         "tables": tables(found),
+        "doubts": doubts(found),
         "worked": examples(found),
         "resources": resources(found),
         "provenance": [proof(stage) for stage in found],
@@ -127,6 +128,11 @@ def tables(found: list[Stage]) -> list[list[list[str]]]:
     """The tables of report.txt, header first."""
     rows = [table.row(stage.folder) for stage in found if stage.evaluation]
     return [one for one in (table.stages_table(rows), table.harder_table(rows)) if one] if rows else []
+
+
+def doubts(found: list[Stage]) -> list[str]:
+    """Why scores may not compare, as below the table of report.txt."""
+    return table.doubts([table.row(stage.folder) for stage in found if stage.evaluation])
 
 
 def examples(found: list[Stage]) -> Row | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from arith_hf import files
+from arith_hf.report import measured
 from arith_hf.report.table import HARDER, STAGES
 
 Row = dict[str, Any]
@@ -95,16 +96,16 @@ def read_stage(folder: Path) -> Stage:
     return Stage(
         folder.name,
         folder,
-        metrics=read_or_empty(folder / "metrics.json"),
-        provenance=read_or_empty(folder / "provenance.json"),
-        evaluation=read_or_empty(folder / "evaluate.json"),
-        recipe=recipe.read_text(encoding="utf-8") if recipe.is_file() else "",
-        log=read_or_empty(folder / "trainer_state.json").get("log_history", []),
+        metrics=measured.metrics(folder),
+        provenance=measured.provenance(folder),
+        evaluation=measured.evaluation(folder) if (folder / "evaluate.json").is_file() else {},
+        recipe=files.read_text(recipe) if recipe.is_file() else "",
+        log=measured.log(folder),
     )
 
 
 def read_or_empty(path: Path) -> Row:
-    return files.read_json(path) if path.is_file() else {}
+    return files.read_object(path) if path.is_file() else {}
 
 
 def read_corpus(stages: list[Stage]) -> Row:

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from arith_hf import files, tasks
+from arith_hf import tasks
+from arith_hf.report import measured
 
 SETS = [name for task in tasks.TASKS.values() for name in (*task.HARDER, *task.HINTED)]
 HARDER = [f"{of}{name}" for of in ("", "validation-") for name in SETS]
@@ -25,16 +26,21 @@ def collect(folder: Path) -> list[dict[str, Any]]:
 
 def row(stage: Path) -> dict[str, Any]:
     """The numbers of one stage: cost from metrics.json, scores from evaluate.json."""
-    trained = files.read_json(stage / "metrics.json") if (stage / "metrics.json").is_file() else {}
-    measured = files.read_json(stage / "evaluate.json")
+    trained, found = measured.metrics(stage), measured.evaluation(stage)
+    data = (found.get("data") or {}).get("sha256")  # of its manifest, as it was signed
     return {
         "stage": stage.name,
-        "parameters": measured["parameters"],
-        "minutes": round(trained["seconds"] / 60, 1) if "seconds" in trained else None,
-        "core_minutes": round(trained["cpu_seconds"] / 60, 1) if "cpu_seconds" in trained else None,
-        "scores": {name: score(block) for name, block in measured["protocols"].items()},
-        "command": measured["command"],
+        "parameters": found["parameters"],
+        "minutes": minutes(trained.get("seconds")),
+        "core_minutes": minutes(trained.get("cpu_seconds")),
+        "scores": {name: score(block) | {"data": data} for name, block in found["protocols"].items()},
+        "command": found["command"],
+        "verified": measured.is_verified(trained, found),
     }
+
+
+def minutes(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds / 60, 1)
 
 
 def score(block: dict[str, Any]) -> dict[str, Any]:
@@ -112,8 +118,8 @@ def percent(share: float | None) -> str:
 
 def footnote(rows: list[dict[str, Any]]) -> str:
     """What the numbers are: sizes, how many problems, and how each protocol answers."""
-    sizes = {name: score["n"] for row in rows for name, score in row["scores"].items()}
-    counts = ", ".join(f"{name} n = {count}" for name, count in sizes.items())
+    sizes = {name: size_of(rows, name) for name in protocols_of(rows)}
+    counts = ", ".join(f"{name} n = {told}" for name, told in sizes.items())
     said = {
         "nontrivial": "nontrivial: greedy, no repeats, at least one operator",
         "seed": "seed: the document's sampler at temperature 0.8, a third bare numbers; it compares with no other",
@@ -126,7 +132,35 @@ def footnote(rows: list[dict[str, Any]]) -> str:
     if any("unseen" in score for row in rows for score in row["scores"].values()):
         shown.append("unseen facts: problems whose right working has a single fact that no training row has")
     start = f"{rows[0]['parameters']:,} parameters; exact match with Wilson intervals, {counts}; one seed"
-    return ". ".join([start, *shown]) + "."
+    return ". ".join([start, *shown, *doubts(rows)]) + "."
+
+
+def size_of(rows: list[dict[str, Any]], name: str) -> str:
+    """How many problems of a protocol were asked; where that differs, of which stage."""
+    sizes = stages_by(rows, name, "n")
+    told = [f"{n}" + (f" ({', '.join(stages)})" if len(sizes) > 1 else "") for n, stages in sizes.items()]
+    return " or ".join(told)
+
+
+def doubts(rows: list[dict[str, Any]]) -> list[str]:
+    """Why rows may not compare: other data, or an evaluation that does not say which weights it is of."""
+    data = [stages_by(rows, name, "data") for name in protocols_of(rows)]
+    groups = dict.fromkeys(tuple(map(tuple, found.values())) for found in data if len(found) > 1)
+    told = [
+        f"not of the same data, so not to be compared: {' beside '.join(', '.join(some) for some in group)}"
+        for group in groups
+    ]
+    old = [row["stage"] for row in rows if not row["verified"]]
+    return [*told, *([f"not verified to be of the weights that are there now: {', '.join(old)}"] if old else [])]
+
+
+def stages_by(rows: list[dict[str, Any]], name: str, key: str) -> dict[Any, list[str]]:
+    """The stages that were measured by a protocol, by what its score has under a key, if anything."""
+    found: dict[Any, list[str]] = {}
+    for row in rows:
+        if (value := row["scores"].get(name, {}).get(key)) is not None:
+            found.setdefault(value, []).append(row["stage"])
+    return found
 
 
 def as_text(rows: list[dict[str, Any]]) -> str:

@@ -225,6 +225,39 @@ sys.exit(main({[*words, "html"]}))"""
     assert not (small / "report.html").exists()
 
 
+# What is damaged
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("recipe.yaml", b"\xff\xfe", "not UTF-8 at byte 0"),
+        ("metrics.json", b"[]", "need a JSON object"),
+        ("provenance.json", b'{"data": "data/m"}', "data cannot be 'data/m'"),
+        ("trainer_state.json", b"[]", "need a JSON object"),
+        ("trainer_state.json", b'{"log_history": {}}', "need a list of objects"),
+        ("trainer_state.json", b'{"log_history": [{"step": "a"}]}', "step is 'a' in log_history, need a number"),
+    ],
+)
+def test_a_damaged_file_is_named(small, tmp_path, name, content, said):
+    path = shutil.copytree(small, tmp_path / "made") / "grpo" / name
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=said) as caught:
+        page.render(tmp_path / "made")
+    assert str(path) in str(caught.value)
+
+
+def test_scores_that_do_not_compare_are_told_below_the_table(made, tmp_path):
+    copy = shutil.copytree(made, tmp_path / "made")
+    path = copy / "grpo/evaluate.json"
+    found = files.read_json(path) | {"weights": {"model.safetensors": "77" * 32}}
+    found["protocols"]["nontrivial"]["n"] = 16
+    files.write_json(path, found)
+    text = Page(page.render(copy)).ids["accuracy"]
+    assert "Scores not verified to be of the weights that are there now: pretrain, sft, lora." in text
+    assert "n = 400 (pretrain), 400 (sft), 400 (lora), 16 (grpo)" in text
+
+
 # What must not be on it
 
 

@@ -4,6 +4,7 @@ import json
 import pytest
 
 from arith_hf import files, report
+from arith_hf.report import measured as measured_room
 from arith_hf.report import table
 
 
@@ -72,5 +73,91 @@ def test_scores_of_older_evaluations_are_still_shown(tmp_path):
     assert table.stages_table(table.collect(tmp_path / "m"))[1][3:5] == ["", "100.0%"]
 
 
-def test_the_examples_in_the_room():
-    assert doctest.testmod(table).failed == 0
+# Of which weights and which problems
+
+
+def signed(folder, weights, measured_on, data="d" * 64, n=10):
+    """A stage with so many problems of so many data, and the hashes of the weights that are there and were measured."""
+    measured(folder, 0.5, n=n)
+    for name, digest in (("metrics.json", weights), ("evaluate.json", measured_on)):
+        pins = {"weights": {"model.safetensors": digest}, "data": {"path": "data/m", "sha256": data}}
+        files.write_json(folder / name, files.read_json(folder / name) | (pins if digest else {}))
+
+
+@pytest.mark.parametrize("form", ["text", "html"])
+def test_the_score_of_other_weights_is_refused(tmp_path, form):
+    """As `arith-hf evaluate --checkpoint OTHER --output_dir checkpoints/m/sft` leaves it."""
+    signed(tmp_path / "m/pretrain", "a", "a")
+    signed(tmp_path / "m/sft", "b", "c")
+    with pytest.raises(ValueError, match=r"sft/evaluate\.json is not of the weights in .*make evaluate MODEL=m"):
+        report.main(["--model", "m", "--checkpoints", str(tmp_path), "--format", form])
+
+
+def test_what_does_not_say_its_weights_is_shown_as_not_verified(tmp_path):
+    signed(tmp_path / "m/pretrain", "a", "a")
+    signed(tmp_path / "m/sft", "b", None)
+    signed(tmp_path / "m/lora", None, "c")
+    rows = table.collect(tmp_path / "m")
+    assert [row["verified"] for row in rows] == [True, False, False]
+    assert "not verified to be of the weights that are there now: sft, lora" in table.as_text(rows)
+
+
+def test_other_sizes_and_other_data_are_told_stage_by_stage(tmp_path):
+    for stage, data, n in (("pretrain", "d", 1000), ("sft", "d", 1000), ("grpo", "e", 16)):
+        signed(tmp_path / "m" / stage, "a", "a", data, n)
+    rows = table.collect(tmp_path / "m")
+    assert "nontrivial n = 1000 (pretrain, sft) or 16 (grpo), seed n = " in table.footnote(rows)
+    assert "not of the same data, so not to be compared: pretrain, sft beside grpo." in table.footnote(rows)
+    assert table.doubts(rows[:2]) == []
+    assert "nontrivial n = 1000, seed n = 1000;" in table.footnote(rows[:2])
+
+
+# What is damaged
+
+
+def damage(**changes):
+    """Change keys of the scores of one protocol."""
+
+    def change(found):
+        found["protocols"]["nontrivial"] |= changes
+        return found
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("evaluate", lambda _: [], "need a JSON object, got list"),
+        ("evaluate", lambda _: {}, "need the scores of each protocol"),
+        ("evaluate", lambda found: found | {"protocols": []}, "need the scores of each protocol"),
+        (
+            "evaluate",
+            lambda found: found | {"protocols": {"seed": {}}},
+            "seed has no n: run `rm .*make evaluate MODEL=m",
+        ),
+        ("evaluate", lambda found: found | {"parameters": None}, "need parameters, got None"),
+        ("evaluate", damage(exact_match=1.5), "nontrivial.exact_match is 1.5, need a share from 0 to 1"),
+        ("evaluate", damage(exact_match=float("nan")), "nontrivial.exact_match is nan, need a share"),
+        ("evaluate", damage(exact_match="0.5"), "nontrivial.exact_match is '0.5', need a share"),
+        ("evaluate", damage(n=-1), "nontrivial.n is -1, need a count"),
+        ("evaluate", damage(exact_match_interval=[0.5]), "exact_match_interval is .*, need two shares"),
+        ("evaluate", damage(by_kind={"invalid": 3}), "nontrivial.by_kind: need an object for each group"),
+        ("evaluate", damage(by_level={"1": {"parse_rate": -0.1}}), "nontrivial.by_level.1.parse_rate is -0.1"),
+        ("metrics", lambda _: [], "need a JSON object, got list"),
+        ("metrics", lambda found: found | {"seconds": "90"}, "seconds cannot be '90': run `rm .*make sft MODEL=m"),
+    ],
+)
+@pytest.mark.parametrize("form", ["text", "html"])
+def test_damage_is_one_line_that_names_the_file(tmp_path, name, change, said, form):
+    measured(tmp_path / "m/sft", 0.5)
+    path = tmp_path / f"m/sft/{name}.json"
+    files.write_json(path, change(files.read_json(path)))
+    with pytest.raises(ValueError, match=said) as caught:
+        report.main(["--model", "m", "--checkpoints", str(tmp_path), "--format", form])
+    assert str(path) in str(caught.value)
+
+
+def test_the_examples_in_the_rooms():
+    for room in (table, measured_room):
+        assert doctest.testmod(room).failed == 0
