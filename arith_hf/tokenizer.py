@@ -27,6 +27,7 @@ from arith_hf.vocabulary import SPECIALS, TASK, train
 
 SAMPLE = 1000  # rows of each file that are proven to come back; a second of work
 PERCENTILES = (50, 90, 95, 99)
+MODEL = ("config.json", "adapter_config.json", "*.safetensors", "checkpoint-*")  # any of these is no tokenizer's
 
 
 @dataclass
@@ -115,6 +116,7 @@ def main(argv: list[str]) -> None:
     if not arguments.dataset_name or not arguments.output_dir:
         raise ValueError("need dataset_name and output_dir: --config recipes/<model>/tokenizer.yaml implies both")
     started, made = time.time(), provenance.start("tokenizer", f"arith-hf tokenizer {shlex.join(argv)}")
+    require_replaceable(output_dir)
     manifest = find_manifest(corpus)
     texts = (row["text"] for row in files.read_jsonl(corpus / "pretrain" / "train.jsonl"))
     task = files.read_json(manifest).get("task", "expression")
@@ -122,6 +124,7 @@ def main(argv: list[str]) -> None:
     for path in sorted(corpus.glob("*/*.jsonl")):
         require_known(tokenizer, islice(read_texts(path), SAMPLE))
     lengths_ = count_tokens(tokenizer, list(islice(read_texts(corpus / "sft" / "train.jsonl"), 10 * SAMPLE)))
+    require_signable(manifest, fingerprint(tokenizer), output_dir)
     save(tokenizer, output_dir, arguments)
     sign(manifest, fingerprint(tokenizer))
     metrics = {
@@ -166,10 +169,39 @@ def read_texts(path: Path) -> Iterator[str]:
             yield notation.of(row.get("task", "expression")).prompt(row["problem"])
 
 
+def require_replaceable(output_dir: Path) -> None:
+    """ValueError where anything but a tokenizer is in the folder: a model has a tokenizer too."""
+    if not output_dir.exists() or not any(output_dir.iterdir()):
+        return
+    model = next((path.name for pattern in MODEL for path in sorted(output_dir.glob(pattern))), None)
+    if model or not (output_dir / "tokenizer.json").is_file():
+        what = f"a model ({model})" if model else "something that is no tokenizer"
+        raise ValueError(f"{output_dir} holds {what}: name another output_dir")
+
+
+def require_signable(manifest: Path, signature: str, output_dir: Path) -> None:
+    """ValueError where another tokenizer signed the corpus, and stays: what was trained with it would lose its data.
+
+    It is replaced where it lies in `output_dir`, or that is its usual place, checkpoints/<model> beside data/<model>.
+    """
+    signed, corpus = files.read_object(manifest).get("tokenizer_fingerprint"), manifest.parent
+    old = output_dir / "metrics.json"
+    replaced = files.read_object(old).get("fingerprint") if old.is_file() else None
+    if signed not in (None, signature, replaced) and output_dir.resolve() != usual_place(corpus).resolve():
+        other = corpus.with_name("NAME")
+        raise ValueError(
+            f"{corpus} is signed by another tokenizer ({signed}), with which its checkpoints were trained: copy {corpus} "
+            f"to {other} and give --dataset_name {other} --output_dir {usual_place(other)}"
+        )
+
+
+def usual_place(corpus: Path) -> Path:
+    """Where the tokenizer of data/<model> is: checkpoints/<model>/tokenizer."""
+    return corpus.parent.parent / "checkpoints" / corpus.name / "tokenizer"
+
+
 def save(tokenizer: PreTrainedTokenizerFast, output_dir: Path, arguments: TokenizerArguments) -> None:
-    """Write the folder aside, then put it in place of an older tokenizer; ValueError if anything else is there."""
-    if output_dir.exists() and not (output_dir / "tokenizer.json").is_file() and any(output_dir.iterdir()):
-        raise ValueError(f"{output_dir} holds something that is no tokenizer: name another output_dir")
+    """Write the folder aside, then put it in place of an older tokenizer."""
     aside = output_dir.with_name(f".{output_dir.name}.{os.getpid()}.part")
     try:
         tokenizer.save_pretrained(aside)

@@ -353,6 +353,53 @@ def test_a_bad_corpus_is_one_line_and_leaves_nothing(corpus, damage, message, ca
     assert not (corpus / "checkpoints").exists()
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "adapter_model.safetensors", "checkpoint-2/x"])
+def test_a_model_is_not_replaced_by_a_tokenizer(corpus, name, capsys) -> None:
+    """A checkpoint has a tokenizer.json too, so that alone does not make a folder a tokenizer's."""
+    model = corpus / "checkpoints" / "tiny" / "sft"
+    for one in ("tokenizer.json", name):
+        files.write_text(model / one, "{}")
+    before = contents(corpus)
+    assert stage(corpus, "tokenizer", "--output_dir", str(model)) == 2
+    assert f"holds a model ({name.split('/')[0]}): name another output_dir" in capsys.readouterr().err
+    assert contents(corpus) == before
+
+
+def test_another_tokenizer_in_another_folder_does_not_sign_the_corpus(corpus, capsys) -> None:
+    """What was trained on the corpus would be refused from then on; the usual folder is made anew after an edit."""
+    assert stage(corpus, "tokenizer", "--kind", "digits") == 0
+    data, before = corpus / "data" / "tiny", contents(corpus)
+    capsys.readouterr()
+    trial = ("--kind", "char", "--places", "1")
+    assert stage(corpus, "tokenizer", *trial, "--output_dir", str(corpus / "trial")) == 2
+    said = capsys.readouterr().err
+    assert f"{data} is signed by another tokenizer" in said
+    copy, folder = data.with_name("NAME"), corpus / "checkpoints" / "NAME" / "tokenizer"
+    assert f"copy {data} to {copy} and give --dataset_name {copy} --output_dir {folder}" in said
+    assert contents(corpus) == before
+    shutil.copytree(data, copy)
+    assert stage(corpus, "tokenizer", *trial, "--dataset_name", str(copy), "--output_dir", str(folder)) == 0
+    assert {name: text for name, text in contents(corpus).items() if "NAME" not in name} == before
+
+
+def test_the_tokenizer_that_signed_the_corpus_is_replaced_where_it_lies(corpus) -> None:
+    for kind in ("digits", "char"):
+        assert stage(corpus, "tokenizer", "--kind", kind, "--places", "1", "--output_dir", str(corpus / "own")) == 0
+
+
+def test_the_usual_tokenizer_is_made_anew_after_an_edit_even_if_the_old_one_is_gone(corpus) -> None:
+    folder, manifest = corpus / "checkpoints" / "tiny" / "tokenizer", corpus / "data" / "tiny" / "manifest.json"
+    for kind in ("digits", "char"):
+        assert stage(corpus, "tokenizer", "--kind", kind, "--places", "1") == 0
+        said = files.read_json(folder / "metrics.json")["fingerprint"]
+        assert files.read_json(manifest)["tokenizer_fingerprint"] == said
+        shutil.rmtree(corpus / "checkpoints")
+
+
 @pytest.mark.parametrize("more", [("--kind", "word"), ("--kind", "bpe", "--vocab_size", "10"), ("--knd", "bpe")])
 def test_a_bad_key_is_the_users_mistake(corpus, more) -> None:
     assert stage(corpus, "tokenizer", *more) == 2
