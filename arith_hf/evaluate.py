@@ -100,7 +100,10 @@ def check_corpus(data: Path, path: Path, model_tokenizer: Any) -> None:
     """ValueError where the checkpoint's tokenizer is not the one that signed the corpus (models not ours sign none)."""
     signature = files.read_json(data / "manifest.json").get("tokenizer_fingerprint")
     if signature and checkpoint.recorded_fingerprint(path):
-        repair = f"give the corpus that the checkpoint was trained on, or run make pipeline MODEL={data.name}"
+        repair = (
+            "give the corpus that the checkpoint was trained on; if it is this one and tokenizer.yaml was edited since, "
+            f"put the old tokenizer.yaml back and run make tokenizer MODEL={data.name}"
+        )
         tokenizer.require(model_tokenizer, signature, str(data), repair)
 
 

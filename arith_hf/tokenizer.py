@@ -187,7 +187,7 @@ def require_signable(manifest: Path, signature: str, output_dir: Path) -> None:
     signed, corpus = files.read_object(manifest).get("tokenizer_fingerprint"), manifest.parent
     old = output_dir / "metrics.json"
     replaced = files.read_object(old).get("fingerprint") if old.is_file() else None
-    if signed not in (None, signature, replaced) and output_dir.resolve() != usual_place(corpus).resolve():
+    if signed not in (None, signature, replaced) and output_dir.resolve() != usual_place(corpus.absolute()).resolve():
         other = corpus.with_name("NAME")
         raise ValueError(
             f"{corpus} is signed by another tokenizer ({signed}), with which its checkpoints were trained: copy {corpus} "
@@ -204,7 +204,7 @@ def save(tokenizer: PreTrainedTokenizerFast, output_dir: Path, arguments: Tokeni
     """Write the folder aside, then put it in place of an older tokenizer."""
     aside = output_dir.with_name(f".{output_dir.name}.{os.getpid()}.part")
     try:
-        tokenizer.save_pretrained(aside)
+        write(tokenizer, aside)
         files.write_text(aside / "recipe.yaml", yaml.safe_dump(dataclasses.asdict(arguments), sort_keys=False))
         if output_dir.exists():
             (output_dir / "metrics.json").unlink(missing_ok=True)  # first: from here on the old one is unfinished
@@ -212,6 +212,16 @@ def save(tokenizer: PreTrainedTokenizerFast, output_dir: Path, arguments: Tokeni
         aside.replace(output_dir)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def write(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """`save_pretrained`; OSError names the folder, which the Rust writer does not."""
+    try:
+        tokenizer.save_pretrained(folder)
+    except Exception as error:
+        if type(error) is Exception:  # all that Rust raises
+            raise OSError(f"could not write the tokenizer to {folder.parent} ({error})") from error
+        raise
 
 
 def sign(manifest: Path, signature: str) -> None:

@@ -400,6 +400,18 @@ def test_the_usual_tokenizer_is_made_anew_after_an_edit_even_if_the_old_one_is_g
         shutil.rmtree(corpus / "checkpoints")
 
 
+def test_a_full_disk_names_the_folder(corpus, monkeypatch, capsys) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise Exception("No space left on device (os error 28)")  # noqa: TRY002 - as the Rust writer does
+
+    monkeypatch.setattr(tokenizer.PreTrainedTokenizerFast, "save_pretrained", full)
+    assert stage(corpus, "tokenizer") == 1
+    place = corpus / "checkpoints" / "tiny"
+    said = f"could not write the tokenizer to {place} (No space left on device (os error 28)); what was finished before"
+    assert said in capsys.readouterr().err
+    assert files.read_json(corpus / "data" / "tiny" / "manifest.json")["tokenizer_fingerprint"] is None
+
+
 @pytest.mark.parametrize("more", [("--kind", "word"), ("--kind", "bpe", "--vocab_size", "10"), ("--knd", "bpe")])
 def test_a_bad_key_is_the_users_mistake(corpus, more) -> None:
     assert stage(corpus, "tokenizer", *more) == 2
