@@ -51,7 +51,7 @@ $(SETUP): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	@touch $@
 
-# Each stage is finished when its last file stands.
+# Each stage is finished when its last file stands; that is dated at its start, as what is edited meanwhile is newer.
 $(D)/manifest.json: $(R)/corpus.yaml | $(SETUP)
 	$(BIN)/arith-hf corpus --config $<
 

@@ -28,8 +28,9 @@ Row = dict[str, Any]
 
 def main(argv: list[str]) -> None:
     """Answer, score, write samples.jsonl, evaluate.txt and evaluate.json; the last line printed is one JSON object."""
+    began, started = time.time(), time.monotonic()
     (own,) = recipe.read((EvaluateArguments,), argv, "evaluate")
-    started, data = time.monotonic(), Path(own.dataset_name)
+    data = Path(own.dataset_name)
     wanted = chosen(own.protocol, own.num_samples, data)
     problems = {name: read_problems(data, PROTOCOLS[name], count) for name, count in wanted.items()}
     facts = read_facts(data)
@@ -69,7 +70,7 @@ def main(argv: list[str]) -> None:
         "seconds": round(time.monotonic() - started, 1),
     }
     lines = ({"protocol": name, **row} for name, rows in samples.items() for row in rows)
-    write(Path(own.output_dir or own.checkpoint), report, lines)
+    write(Path(own.output_dir or own.checkpoint), report, lines, began)
 
 
 def start() -> Accelerator:
@@ -101,8 +102,8 @@ def check_corpus(data: Path, path: Path, model_tokenizer: Any) -> None:
     signature = files.read_json(data / "manifest.json").get("tokenizer_fingerprint")
     if signature and checkpoint.recorded_fingerprint(path):
         repair = (
-            "give the corpus that the checkpoint was trained on; if it is this one and tokenizer.yaml was edited since, "
-            f"put the old tokenizer.yaml back and run make tokenizer MODEL={data.name}"
+            "give the corpus that the checkpoint was trained on; if tokenizer.yaml was edited since, put the old one "
+            f"back and run make tokenizer MODEL={data.name}"
         )
         tokenizer.require(model_tokenizer, signature, str(data), repair)
 
@@ -142,7 +143,7 @@ def probed(samples: list[Row], found: Answered) -> Row:
 # Writing
 
 
-def write(folder: Path, report: Row, samples: Iterable[Row]) -> None:
+def write(folder: Path, report: Row, samples: Iterable[Row], began: float) -> None:
     """The three files, evaluate.json last, and the line that closes the output."""
     if (folder / "evaluate.json").exists():
         print(f"replacing {folder / 'evaluate.json'}", file=sys.stderr)
@@ -150,7 +151,7 @@ def write(folder: Path, report: Row, samples: Iterable[Row]) -> None:
     files.write_jsonl(folder / "samples.jsonl", samples)
     text = summary.summarize(report)
     files.write_text(folder / "evaluate.txt", text)
-    files.write_json(folder / "evaluate.json", report)
+    files.write_mark(folder / "evaluate.json", report, began)
     print(text)
     headline = ("n", "exact_match", "exact_match_interval", "steps_match", "parse_rate", "mean_tokens")
     last = {name: {key: block[key] for key in headline} for name, block in report["protocols"].items()}

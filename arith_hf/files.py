@@ -45,6 +45,12 @@ def write_json(path: str | Path, content: Any) -> None:
     write_text(path, to_json(content))
 
 
+def write_mark(path: str | Path, content: Any, started: float) -> None:
+    """The last JSON file of a stage, dated at the stage's start: for make, what was edited while it ran is newer."""
+    write_json(path, content)
+    os.utime(path, (started, started))
+
+
 def to_json(content: Any) -> str:
     """The text of a JSON file, as `write_json` writes it."""
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"

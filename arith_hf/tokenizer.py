@@ -111,11 +111,12 @@ def line_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
 
 def main(argv: list[str]) -> None:
     """Make the tokenizer of a recipe, prove that text comes back, write its folder and sign the corpus."""
+    started = time.time()
     (arguments,) = recipe.read((TokenizerArguments,), argv, verb="tokenizer")
     corpus, output_dir = Path(arguments.dataset_name), Path(arguments.output_dir)
     if not arguments.dataset_name or not arguments.output_dir:
         raise ValueError("need dataset_name and output_dir: --config recipes/<model>/tokenizer.yaml implies both")
-    started, made = time.time(), provenance.start("tokenizer", f"arith-hf tokenizer {shlex.join(argv)}")
+    made = provenance.start("tokenizer", f"arith-hf tokenizer {shlex.join(argv)}")
     require_replaceable(output_dir)
     manifest = find_manifest(corpus)
     texts = (row["text"] for row in files.read_jsonl(corpus / "pretrain" / "train.jsonl"))
@@ -142,7 +143,8 @@ def main(argv: list[str]) -> None:
         "ancestors": provenance.ancestors(corpus),
     }
     files.write_json(output_dir / provenance.NAME, made)
-    files.write_json(output_dir / "metrics.json", metrics | {"files": provenance.signature(output_dir)["files"]})
+    signed = metrics | {"files": provenance.signature(output_dir)["files"]}
+    files.write_mark(output_dir / "metrics.json", signed, started)
     print(json.dumps(metrics))
 
 
@@ -190,8 +192,8 @@ def require_signable(manifest: Path, signature: str, output_dir: Path) -> None:
     if signed not in (None, signature, replaced) and output_dir.resolve() != usual_place(corpus.absolute()).resolve():
         other = corpus.with_name("NAME")
         raise ValueError(
-            f"{corpus} is signed by another tokenizer ({signed}), with which its checkpoints were trained: copy {corpus} "
-            f"to {other} and give --dataset_name {other} --output_dir {usual_place(other)}"
+            f"{corpus} is signed by another tokenizer ({signed}), with which its checkpoints were trained: copy "
+            f"{corpus} to {other} and give --dataset_name {other} --output_dir {usual_place(other)}"
         )
 
 

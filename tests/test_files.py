@@ -1,6 +1,19 @@
+import os
+import time
+
 import pytest
 
 from arith_hf import files
+
+
+def test_a_mark_is_dated_at_the_start_of_its_stage(tmp_path):
+    recipe, mark, started = tmp_path / "sft.yaml", tmp_path / "metrics.json", time.time()
+    files.write_text(recipe, "edited: while it ran")
+    files.write_mark(mark, {"steps": 1}, started)
+    assert files.read_object(mark) == {"steps": 1}
+    assert mark.stat().st_mtime == pytest.approx(started, abs=1e-6)
+    os.utime(recipe, (started + 0.5, started + 0.5))
+    assert mark.stat().st_mtime < recipe.stat().st_mtime
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):

@@ -287,7 +287,7 @@ def test_the_stage_writes_a_tokenizer_and_signs_the_corpus(corpus, kind, capsys)
     assert loaded.model_max_length == 99
     said = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert said == {key: value for key, value in metrics.items() if key != "files"}
-    newest = max(folder.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    newest = max(folder.iterdir(), key=lambda path: path.stat().st_ctime_ns)
     assert newest.name == "metrics.json"
     assert [path.name for path in folder.parent.iterdir()] == ["tokenizer"]
 
@@ -402,7 +402,7 @@ def test_the_usual_tokenizer_is_made_anew_after_an_edit_even_if_the_old_one_is_g
 
 def test_a_full_disk_names_the_folder(corpus, monkeypatch, capsys) -> None:
     def full(*_: object, **__: object) -> None:
-        raise Exception("No space left on device (os error 28)")  # noqa: TRY002 - as the Rust writer does
+        raise Exception("No space left on device (os error 28)")
 
     monkeypatch.setattr(tokenizer.PreTrainedTokenizerFast, "save_pretrained", full)
     assert stage(corpus, "tokenizer") == 1

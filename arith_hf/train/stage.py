@@ -240,7 +240,7 @@ def finish(trainer: Trainer, run: Run) -> None:
     trainer.save_state()  # what was logged, for the report
     metrics = summarize(trainer, run) | provenance.signature(run.output_dir)
     write_card(trainer, run, metrics)
-    files.write_json(run.output_dir / "metrics.json", metrics)
+    files.write_mark(run.output_dir / "metrics.json", metrics, run.started)
     shown = ("parameters", "steps", "eval_loss", "eval_exact_match", "seconds")
     print(f"{run.stage}: " + ", ".join(f"{key} {metrics[key]}" for key in shown if metrics.get(key) is not None))
     print(f"saved {run.output_dir}")

@@ -21,7 +21,7 @@ def test_the_stage_signs_off_last(road):
     assert metrics["steps"] == 4
     assert metrics["eval_loss"] > 0
     assert 0 <= metrics["eval_exact_match"] <= 1
-    last = max(folder.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    last = max(folder.iterdir(), key=lambda path: path.stat().st_ctime_ns)
     assert last.name == "metrics.json"
     log = files.read_json(folder / "trainer_state.json")["log_history"]
     assert [row["step"] for row in log if "loss" in row] == [1, 2, 3, 4]
