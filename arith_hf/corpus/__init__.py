@@ -1,7 +1,8 @@
 """The corpus stage: a recipe in, a folder of problems and workings out.
 
 May not know any tokenizer, model or trainer; what a row holds is known to the room of its task beside this file.
-The manifest is removed first and written last, so that a folder with one is a finished corpus.
+The manifest is removed first and written last, so that a folder with one is a finished corpus. provenance.json is there
+from then on, so that an interrupted corpus is known as one, and may be made again.
 
     arith-hf corpus --config recipes/expression/corpus.yaml
 """
@@ -58,8 +59,9 @@ def build(arguments: CorpusArguments, command: str | None = None) -> dict[str, A
     if not arguments.output_dir:
         raise ValueError("need output_dir, the folder to write, such as --output_dir data/expression")
     folder, of = Path(arguments.output_dir), room(arguments.task)
+    require_own(folder)
     exams = [(name, list(rows)) for name, rows in exam.files(of, arguments)]  # fails before anything is lost
-    clear(folder)
+    clear(folder, made)
     names = []
     for name, rows in chain(exams, draw.files(of, arguments)):
         files.write_jsonl(folder / name, rows)
@@ -86,21 +88,43 @@ def build(arguments: CorpusArguments, command: str | None = None) -> dict[str, A
         "manifest_sha256": provenance.unsigned_hash(manifest),
         "seconds": round(time.time() - started, 1),
     }
-    files.write_json(
-        folder / provenance.NAME, made
-    )  # of this run, and so not in the manifest, which another run repeats
-    files.write_json(folder / "manifest.json", manifest)
+    # Of this run, and so not in the manifest, which another run repeats.
+    files.write_json(folder / provenance.NAME, made)
+    files.write_mark(folder / "manifest.json", manifest, started)
     return manifest
 
 
-def clear(folder: Path) -> None:
-    """Remove the manifest first, then every file that an earlier recipe may have left."""
+def require_own(folder: Path) -> None:
+    """ValueError where files would be replaced that no corpus stage has written."""
+    names = ("manifest.json", provenance.NAME, FACTS, "README.md")
+    found = [*(path for name in names if (path := folder / name).exists()), *rows_in(folder)]
+    if found and not is_own(folder):
+        raise ValueError(f"{found[0]} would be replaced, and is of no corpus of ours: name another output_dir")
+
+
+def is_own(folder: Path) -> bool:
+    """Whether a corpus stage was at work here, finished or not."""
+    try:
+        if provenance.read(folder / provenance.NAME).get("stage") == "corpus":
+            return True
+    except ValueError:
+        pass  # it may be known by its manifest
+    try:
+        return "tokenizer_fingerprint" in provenance.read(folder / "manifest.json")
+    except ValueError:
+        return False
+
+
+def rows_in(folder: Path) -> list[Path]:
+    return [path for part in FOLDERS for path in sorted((folder / part).glob("*.jsonl"))]
+
+
+def clear(folder: Path, made: dict[str, Any]) -> None:
+    """Remove the manifest first, say what is made here, remove every file that an earlier recipe may have left."""
     (folder / "manifest.json").unlink(missing_ok=True)
-    for name in (provenance.NAME, FACTS):
-        (folder / name).unlink(missing_ok=True)
-    for part in FOLDERS:
-        for old in (folder / part).glob("*.jsonl"):
-            old.unlink()
+    files.write_json(folder / provenance.NAME, made)
+    for old in (folder / FACTS, *rows_in(folder)):
+        old.unlink(missing_ok=True)
 
 
 def place(name: str) -> tuple[int, int, str]:

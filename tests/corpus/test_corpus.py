@@ -341,7 +341,7 @@ def test_load_dataset_reads_the_folder(small, tmp_path):
 
 
 def test_an_old_manifest_goes_first_and_old_files_with_it(tmp_path, monkeypatch):
-    files.write_json(tmp_path / "manifest.json", {"old": True})
+    files.write_json(tmp_path / "manifest.json", {"tokenizer_fingerprint": "old"})
     files.write_jsonl(tmp_path / "prompts" / "train.jsonl", [{"old": True}])
     with pytest.raises(
         ValueError, match="found no valid problem in the test split with depth 0 to 1 and numbers 1 to 1"
@@ -350,9 +350,20 @@ def test_an_old_manifest_goes_first_and_old_files_with_it(tmp_path, monkeypatch)
     assert len(list(tmp_path.rglob("*.json*"))) == 2, "sets that cannot be drawn cost nothing"
     none = {"num_test": 0, "num_harder": 0, "num_pretrain": 0, "num_prompts": 0, "num_sft": 4, "num_proc": 1}
     monkeypatch.setattr(corpus.expression.rows, "describe", broken)
-    with pytest.raises(RuntimeError, match="in the middle"):
-        corpus.build(CorpusArguments(output_dir=str(tmp_path), **none))
-    assert not list(tmp_path.rglob("*.json*"))
+    for _ in range(2):  # an interrupted corpus may be made again
+        with pytest.raises(RuntimeError, match="in the middle"):
+            corpus.build(CorpusArguments(output_dir=str(tmp_path), **none))
+        assert [path.name for path in tmp_path.rglob("*.json*")] == ["provenance.json"]
+        files.write_jsonl(tmp_path / "prompts" / "train.jsonl", [{"half": True}])
+
+
+@pytest.mark.parametrize("name", ["README.md", "facts.txt", "manifest.json", "provenance.json", "test/mine.jsonl"])
+def test_files_of_another_are_not_replaced(tmp_path, name):
+    files.write_text(tmp_path / name, '{"mine": true}\n')
+    with pytest.raises(ValueError, match=f"{name} would be replaced, and is of no corpus of ours: name another"):
+        corpus.build(CorpusArguments(output_dir=str(tmp_path), num_proc=1))
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / name]
+    assert (tmp_path / name).read_text() == '{"mine": true}\n'
 
 
 def broken(*_: object) -> dict:
