@@ -15,7 +15,7 @@ from trl import GRPOConfig
 from arith_hf import doctor, files
 from arith_hf.__main__ import main
 from arith_hf.corpus.arguments import CorpusArguments
-from arith_hf.doctor.history import READ, History, counted, read_rollouts, scattered, thirds
+from arith_hf.doctor.history import READ, History, counted, read, read_rollouts, scattered, thirds
 from arith_hf.doctor.verdict import Finding, Unseen
 from arith_hf.train.grpo import GrpoArguments
 
@@ -353,6 +353,56 @@ def test_a_broken_file_of_rollouts_is_named(tmp_path):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
         with contextlib.suppress(ValueError):
             assert len(read_rollouts(tmp_path / "rollouts")) == 2 * 4 * GROUP
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("trainer_state.json", "[]", "need a JSON object, got list"),
+        ("trainer_state.json", "{}", "need a list of objects as log_history"),
+        ("trainer_state.json", '{"log_history": [1], "global_step": 1}', "need a list of objects as log_history"),
+        ("trainer_state.json", '{"log_history": []}', "need a number of updates as global_step, got None"),
+        ("trainer_state.json", '{"log_history": [{"reward": "1"}], "global_step": 1}', "got reward '1'"),
+        ("recipe.yaml", "- a", "need a key and a value on each line, got list"),
+        ("recipe.yaml", "a: [", "no YAML"),
+        ("recipe.yaml", "num_eval_generations: many", "need int as num_eval_generations, got 'many'"),
+        ("recipe.yaml", b"\xff\xfe", "not UTF-8 at byte 0"),
+        ("provenance.json", "[]", "need a JSON object, got list"),
+    ],
+)
+def test_a_damaged_file_is_named(tmp_path, capsys, name, content, said):
+    write(tmp_path)
+    (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert main(["doctor", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert f"{tmp_path / name}: " in error
+    assert said in error
+
+
+def test_a_damaged_weight_file_is_told_and_the_rest_is_judged(road, tmp_path):
+    (write(tmp_path, rollouts()) / "model.safetensors").write_bytes(b"cut")
+    files.write_json(tmp_path / "provenance.json", {"parent": str(road / "checkpoints/tiny/pretrain")})
+    assert "cannot be read" in read(tmp_path).unmoved
+    assert doctor.diagnose(tmp_path)["weights_moved"] is None
+
+
+def test_a_gap_in_a_column_is_named_with_its_file(tmp_path):
+    write(tmp_path, rollouts(updates=2))
+    path = tmp_path / "rollouts/train-00000.parquet"
+    first, *others = pq.read_table(path).to_pylist()
+    pq.write_table(pa.Table.from_pylist([first | {"completion": None}, *others]), path)
+    with pytest.raises(ValueError, match=r"no file of rollouts \(completion is missing in 1 rows\)"):
+        read_rollouts(tmp_path / "rollouts")
+
+
+@pytest.mark.parametrize(("column", "value"), [("reward", "1.0"), ("right", "yes"), ("completion", 3), ("step", None)])
+def test_a_column_of_another_type_is_named_with_its_file(tmp_path, column, value):
+    write(tmp_path, rollouts(updates=2))
+    path = tmp_path / "rollouts/train-00001.parquet"
+    rows = [row | {column: value} for row in pq.read_table(path).to_pylist()]
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    with pytest.raises(ValueError, match=rf"train-00001\.parquet: no file of rollouts \({column} is of type"):
+        read_rollouts(tmp_path / "rollouts")
 
 
 def test_a_completion_that_was_written_again_is_held_once(tmp_path):
