@@ -23,7 +23,8 @@ LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "
 NAME = "provenance.json"
 SIGNED = (  # what a model answers by, besides its weights; recipe.yaml has its hash in provenance.json
     *("config.json", "generation_config.json", "adapter_config.json", "*.safetensors.index.json"),
-    *("tokenizer*.json", "special_tokens_map.json", "vocab.json", "merges.txt", "chat_template.jinja", "*.py", NAME),
+    *("tokenizer*.json", "special_tokens_map.json", "vocab.json", "merges.txt", "added_tokens.json"),
+    *("chat_template.jinja", "chat_template.json", "additional_chat_templates", "custom_generate", "*.py", NAME),
 )
 RESULTS = ("parameters", "steps", "seconds", "cpu_seconds", "tokens", "flops", "resumed_from", "weights")
 BEGIN, END = "<!-- lineage: begin -->", "<!-- lineage: end -->"

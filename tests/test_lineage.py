@@ -207,6 +207,23 @@ BREAKS: dict[str, tuple[Callable[[], object], Path, str]] = {  # the break, the 
 }
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("chat_template.jinja", "additional_chat_templates/x.jinja", "generate.py", "adapter_config.json"),
+        *("added_tokens.json", "special_tokens_map.json", "model.safetensors.index.json", "vocab.json"),
+    ],
+)
+def test_a_file_that_was_added_and_would_change_the_answers_is_found(chain, name):
+    files.write_text(SFT / name, "{}")
+    assert "is no file that the stage saved" in faults(SFT)[str(SFT / name.split("/")[0])]
+
+
+def test_a_generation_config_where_there_was_none_is_found(chain):
+    files.write_json(ADAPTER / "generation_config.json", {"do_sample": True})
+    assert str(ADAPTER / "generation_config.json") in faults(ADAPTER)
+
+
 @pytest.mark.parametrize("name", BREAKS)
 def test_a_break_is_found_and_the_file_is_named(chain, name):
     plant, file, said = BREAKS[name]

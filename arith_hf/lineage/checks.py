@@ -88,7 +88,7 @@ def inspect(folder: Path, made: Row, before: list[Row]) -> Iterator[Check]:
 
 
 def signed(folder: Path) -> Iterator[Check]:
-    """Every file that metrics.json pins, and each weight file that it does not."""
+    """Every file that metrics.json pins, and each that would change the answers and that it does not."""
     path = folder / "metrics.json"
     try:
         done = shaped(path)
@@ -105,7 +105,8 @@ def signed(folder: Path) -> Iterator[Check]:
         yield Check(shown(path), "unchecked", "has no hashes of config.json and the tokenizer (an older version)")
     for name, expected in sorted({**weights, **others}.items()):
         yield compare(folder / name, expected, "metrics.json", repair(folder))
-    for name in sorted(present - set(weights or present)):
+    added = {one.name for one in folder.iterdir() if provenance.is_signed(one.name)} - set(others) if others else set()
+    for name in sorted(present - set(weights or present) | added):
         yield Check(shown(folder / name), "broken", f"is no file that the stage saved (see {shown(path)}): remove it")
 
 
