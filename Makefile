@@ -19,7 +19,9 @@ R := recipes/$(MODEL)
 D := data/$(MODEL)
 C := checkpoints/$(MODEL)
 STAGES := pretrain gumbel sft lora grpo
-LAUNCH := $(BIN)/accelerate launch --quiet --config_file recipes/accelerate/$(HARDWARE).yaml -m arith_hf
+# Ctrl+C is for the stage, which saves its step: the launcher waits for it instead of dying with a traceback.
+ACCELERATE := $(BIN)/accelerate launch --quiet --config_file recipes/accelerate/$(HARDWARE).yaml -m
+LAUNCH := trap '' INT; $(ACCELERATE) arith_hf
 SETUP := .venv/.installed
 
 # No network and no account at run time.
@@ -112,10 +114,10 @@ pipeline:
 
 # Measured beside the pipeline, in folders of their own: checkpoints/M/speedrun, checkpoints/{ablations,controls}/M.
 speedrun: $(C)/tokenizer/metrics.json
-	@$(LAUNCH:arith_hf=benchmarks.speedrun) --config $(R)/pretrain.yaml --seeds $(or $(SEEDS),1) $(ARGS)
+	@$(ACCELERATE) benchmarks.speedrun --config $(R)/pretrain.yaml --seeds $(or $(SEEDS),1) $(ARGS)
 
 ablations: | $(SETUP)
-	@$(LAUNCH:arith_hf=benchmarks.ablations) --config $(R)/pretrain.yaml --seeds $(or $(SEEDS),3) $(ARGS)
+	@$(ACCELERATE) benchmarks.ablations --config $(R)/pretrain.yaml --seeds $(or $(SEEDS),3) $(ARGS)
 
 controls: | $(SETUP)
 	@$(BIN)/python -m benchmarks.controls --config $(R)/grpo.yaml --launch_config recipes/accelerate/$(HARDWARE).yaml \

@@ -6,7 +6,9 @@ Exit status: 0 done, 2 the user's mistake, 1 a failure or an interrupt; one line
 
 import importlib
 import os
+import signal
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Sequence
@@ -63,6 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(verb: str, arguments: list[str], debug: bool) -> int:
     """Call the verb's function; turn what it raises into one line and an exit status."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by make's launcher, not here
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # TRL reports usage to a server unless told not to
     # Threads that wait by spinning make a step 10 times slower as soon as another program takes a core (measured).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

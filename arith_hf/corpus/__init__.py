@@ -123,7 +123,7 @@ def clear(folder: Path, made: dict[str, Any]) -> None:
     """Remove the manifest first, say what is made here, remove every file that an earlier recipe may have left."""
     (folder / "manifest.json").unlink(missing_ok=True)
     files.write_json(folder / provenance.NAME, made)
-    for old in (folder / FACTS, *rows_in(folder)):
+    for old in (folder / FACTS, *rows_in(folder), *folder.glob("*/.*.part")):  # those a killed run had begun
         old.unlink(missing_ok=True)
 
 

@@ -355,6 +355,7 @@ def test_an_old_manifest_goes_first_and_old_files_with_it(tmp_path, monkeypatch)
             corpus.build(CorpusArguments(output_dir=str(tmp_path), **none))
         assert [path.name for path in tmp_path.rglob("*.json*")] == ["provenance.json"]
         files.write_jsonl(tmp_path / "prompts" / "train.jsonl", [{"half": True}])
+        files.write_text(tmp_path / "prompts" / ".train.jsonl.7.part", "of a run that was killed")
 
 
 @pytest.mark.parametrize("name", ["README.md", "facts.txt", "manifest.json", "provenance.json", "test/mine.jsonl"])
