@@ -34,6 +34,8 @@ def load(dataset_name: str, part: str, columns: Sequence[str]) -> tuple[Dataset,
             raise ValueError(f"{path}: need at least 2 rows, to train and to validate, got {len(rows)}")
         halves = rows.train_test_split(test_size=min(1000, max(1, len(rows) // 20)), seed=0)
         return halves["train"], halves["test"]
+    if path.suffix and not path.exists():
+        raise FileNotFoundError(f"no file {path}: dataset_name is a JSONL file or the folder of a corpus")
     if not (path / "manifest.json").is_file():
         raise FileNotFoundError(
             f"no finished corpus at {path}: run `make corpus MODEL={path.name}`, or name a JSONL file"
@@ -62,7 +64,7 @@ def read(path: Path, columns: Sequence[str]) -> Dataset:
     if not path.is_file():
         raise FileNotFoundError(f"no file {path}: run `make corpus MODEL={path.parent.parent.name}`")
     if not start_of(path).strip():
-        raise ValueError(f"{path}: the corpus is empty; give its recipe rows to make")
+        raise ValueError(f"{path} has no rows: a corpus's recipe says how many to make")
     content, texts = files.sha256(path), [column for column in columns if column in TEXTS]
     try:
         rows = load_dataset("json", content[:32], data_files=str(path), split="train")
@@ -122,7 +124,8 @@ def check_tokenizer(model_tokenizer: PreTrainedTokenizerBase, dataset_name: str)
             model_tokenizer,
             signed,
             where=str(manifest),
-            repair=f"make clean MODEL={model} && make pipeline MODEL={model}",
+            repair=f"put the old recipes/{model}/tokenizer.yaml back and run make tokenizer MODEL={model}, or make all "
+            f"anew: make clean MODEL={model} && make pipeline MODEL={model}",
         )
 
 
@@ -146,7 +149,8 @@ def encode(model_tokenizer: PreTrainedTokenizerBase, texts: list[str], **options
     encoded = model_tokenizer(texts, **options)
     for text, ids in zip(texts, encoded["input_ids"], strict=True):
         if model_tokenizer.unk_token_id in ids:
-            raise ValueError(f"the tokenizer cannot express this text of the data: {text!r}")
+            odd = next((one for one in text if model_tokenizer.unk_token_id in model_tokenizer(one)["input_ids"]), text)
+            raise ValueError(f"the tokenizer cannot express {odd!r} in this text of the data: {text!r}")
     return encoded
 
 
