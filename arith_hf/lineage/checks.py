@@ -175,7 +175,8 @@ def parent(place: Path | None, named: str, made: Row, anew: str) -> Check:
     actual = provenance.weights_hash(place)
     if actual == expected:
         return Check(shown(place), "verified")
-    differs = f"weights {short(actual)}, in {provenance.NAME} {short(expected)}"
+    found = short(actual) if provenance.weights(place) else "missing"
+    differs = f"weights {found}, in {provenance.NAME} {short(expected)}"
     return Check(shown(place), "broken", f"the parent was changed, replaced or made anew since ({differs}): {anew}")
 
 
