@@ -21,7 +21,8 @@ import yaml
 PARENTS = {"gumbel": "pretrain", "sft": "pretrain", "grpo": "sft"}
 
 
-LARGEST = 1 << 14  # bytes of a recipe: ours take 2 000; of "[[[[" PyYAML takes squared time
+LARGEST = 1 << 14  # bytes of a recipe: ours take 2 000
+DEEPEST = 20  # lists and mappings inside one another: of "[[[[" PyYAML takes squared time
 PLAIN = (  # what a word without quotes is, if not a string: so `010` is ten, `1:30` no number, `no` a word, a date text
     ("null", r"~|null|", ["~", "n", ""]),
     ("bool", r"true|false|True|False", list("tfTF")),
@@ -36,13 +37,21 @@ class StrictLoader(yaml.SafeLoader):
     No aliases, which can make a short file a large one, no tags, and no types but those of JSON.
     """
 
+    depth = 0
+
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         event = self.peek_event()
+        if self.depth == DEEPEST:
+            raise mistake(event.start_mark, f"need `key: value` lines, got more than {DEEPEST} lists in lists in lists")
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             raise mistake(event.start_mark, "need each value written out, got an anchor or alias")
         if getattr(event, "tag", None):
             raise mistake(event.start_mark, f"need a value without a tag, got {event.tag}")
-        return super().compose_node(parent, index)
+        self.depth += 1
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self.depth -= 1
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
