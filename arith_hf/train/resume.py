@@ -223,6 +223,7 @@ class Stop(TrainerCallback):
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if self.asked and state.global_step % self.period == 0:
             control.should_save = control.should_training_stop = True
+            args.save_total_limit = None  # of 1, the Trainer would end by removing a last step that is not the best
 
 
 @contextmanager

@@ -162,6 +162,24 @@ def test_a_killed_run_leaves_what_a_whole_one_leaves(road, tmp_path, name):
     assert verify.compare(whole, place) == []
 
 
+def test_the_step_that_is_saved_stays_though_another_is_the_best(road, tmp_path, monkeypatch):
+    save = resume.Stop.on_step_end
+
+    def interrupted(self, args, state, control, **kwargs):
+        self.asked = state.global_step == 3
+        save(self, args, state, control, **kwargs)
+
+    parent = ["--model_name_or_path", str(road / "checkpoints/tiny/pretrain"), "--output_dir", str(tmp_path / "sft")]
+    best = ["--save_total_limit", "1", "--load_best_model_at_end", "true", "--metric_for_best_model", "eval_loss"]
+    monkeypatch.setattr(resume.Stop, "on_step_end", interrupted)
+    assert stage(road, "sft", *parent, *best) == 1
+    assert resume.last_step(tmp_path / "sft") == str(tmp_path / "sft/checkpoint-3")
+    monkeypatch.setattr(resume.Stop, "on_step_end", save)
+    assert stage(road, "sft", *parent, *best) == 0
+    assert files.read_json(tmp_path / "sft/metrics.json")["resumed_from"].endswith("checkpoint-3")
+    assert not (tmp_path / "sft/checkpoint-3").exists()
+
+
 def test_reinforcement_stops_between_two_generations(road, tmp_path):
     trainer = prepared_grpo(road, tmp_path)
     stop = resume.Stop(grpo.between(trainer.args))
