@@ -113,4 +113,4 @@ def brevity(completions, answer, task, **_):
 
 def boundless(completions, **_):
     """Pays so much that no number holds the gradient."""
-    return [1e38 * len(text) for text in completions]
+    return [3e38 * (sum(map(ord, text)) % 2) for text in completions]
