@@ -13,6 +13,9 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from filelock import FileLock, Timeout
+
+LOCK = ".lock"
 LONGEST_LINE = 1 << 23  # bytes of a JSON line: the longest working takes four million; any is parsed in half a second
 LARGEST_JSON = 1 << 26  # bytes of a JSON file: a log of a hundred thousand entries takes a quarter
 DEEPEST = 100  # lists and objects inside one another: what was read is written again, which needs more of the stack
@@ -160,6 +163,19 @@ def deeper(value: Any, levels: int) -> bool:
         parts = (part for one in inner for part in (one.values() if isinstance(one, dict) else one))
         inner = [part for part in parts if isinstance(part, list | dict)]
     return bool(inner)
+
+
+def hold(folder: Path) -> FileLock:
+    """A lock on the folder for as long as this process lives; ValueError where another run has it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise ValueError(
+            f"another run is at work in {folder}: wait for it or stop it, or give another --output_dir"
+        ) from None
+    return lock
 
 
 def require_listed(folder: Path, name: str) -> None:

@@ -2,9 +2,9 @@
 again, and what it leaves is compared byte for byte.
 
 May not know how a stage goes on. Killed is the whole process group, by SIGKILL, at a moment drawn from the time that an
-undisturbed run takes; the same command is given again until it ends, undisturbed after four kills. Then the next such
-run begins, until all kills are spent. Compared is all that a stage publishes, weights, metrics and every line of its
-log, but for times.
+undisturbed run takes, late ones more often, as a stage begins by loading; the same command is given again until it
+ends, undisturbed after four kills. Then the next such run begins, until all kills are spent. Compared is all that a
+stage publishes, weights, metrics and every line of its log, but for times.
 
     make verify-resume MODEL=smoke [ARGS='--kills 20']
     python -m benchmarks.resume --recipes recipes/smoke --kills 20 [--stages sft grpo]
@@ -61,7 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         rows.append(verify(stage, own.kills, random.Random(f"resume/{own.seed}/{name}")))
         found = rows[-1]
         print(
-            f"{name}: {found['kills']} kills, {found['ended']} runs ended, {len(found['differences'])} differences",
+            f"{name}: {found['kills']} kills, {found['ended']} runs ended, "
+            f"{found['resumed']} from a step, {len(found['differences'])} differences",
             *found["differences"],
             sep="\n  ",
             file=sys.stderr,
@@ -95,12 +96,12 @@ def verify(stage: Stage, kills: int, rng: random.Random) -> Row:
     began = time.monotonic()
     run(stage, whole, None)
     seconds = time.monotonic() - began
-    row: Row = {"stage": stage.name, "seconds": round(seconds, 1), "kills": 0, "at_work": 0, "ended": 0}
+    row: Row = {"stage": stage.name, "seconds": round(seconds, 1), "kills": 0, "at_work": 0, "ended": 0, "resumed": 0}
     differences: dict[str, None] = {}
     bar = tqdm(total=kills, desc=f"killing {stage.name}", unit="kill")
     suffered = 0  # kills of the run at hand
     while row["kills"] < kills or suffered:
-        after = rng.uniform(0, seconds) if row["kills"] < kills and suffered < KILLS_A_RUN else None
+        after = seconds * rng.random() ** 0.5 if row["kills"] < kills and suffered < KILLS_A_RUN else None
         if not run(stage, killed, after):
             row["kills"] += 1
             suffered += 1
@@ -108,11 +109,18 @@ def verify(stage: Stage, kills: int, rng: random.Random) -> Row:
             bar.update()
         else:
             row["ended"] += 1
+            row["resumed"] += gone_on(killed)
             suffered = 0
             differences |= dict.fromkeys(compare(whole, killed))
             shutil.rmtree(killed)
     bar.close()
     return row | {"differences": list(differences)}
+
+
+def gone_on(place: Path) -> bool:
+    """Whether the process that ended a training went on from a saved step, and did not begin anew."""
+    told = place / "metrics.json"
+    return told.is_file() and bool(files.read_json(told).get("resumed_from"))
 
 
 def run(stage: Stage, place: Path, after: float | None) -> bool:

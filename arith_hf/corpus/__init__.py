@@ -31,7 +31,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Read the recipe, write the corpus, print what was written."""
     arguments = read(argv or [])
     started = time.perf_counter()
-    manifest = build(arguments, f"arith-hf corpus {shlex.join(argv or [])}")
+    lock = files.hold(Path(arguments.output_dir)) if arguments.output_dir else None
+    try:
+        manifest = build(arguments, f"arith-hf corpus {shlex.join(argv or [])}")
+    finally:
+        if lock:
+            lock.release()
     show(str(arguments.output_dir), manifest, time.perf_counter() - started)
     return 0
 

@@ -68,6 +68,11 @@ def check(training: GRPOConfig) -> None:
             f"gradient_accumulation_steps: need at most {batches(training)}, the batches of one generation "
             f"(steps_per_generation x num_iterations), got {training.gradient_accumulation_steps}"
         )
+    if training.save_strategy in ("best", "epoch") and between(training) > 1:
+        raise ValueError(
+            f"save_strategy: need steps, a multiple of {between(training)} of them, as others may save between two updates "
+            "of one generation"
+        )
     if training.save_strategy == "steps" and training.save_steps % between(training):
         raise ValueError(
             f"save_steps: need a multiple of {between(training)}, the updates between two generations "

@@ -4,6 +4,7 @@ May not know what is trained. A step checkpoint is sealed once all its files are
 One that is not sealed, as the run was killed before, is looked at as far as its files can be without.
 """
 
+import json
 import signal
 import zipfile
 from collections.abc import Iterator
@@ -14,7 +15,6 @@ from typing import Any
 
 import yaml
 from accelerate import PartialState
-from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.utils import logging
@@ -22,7 +22,7 @@ from transformers.utils import logging
 from arith_hf import files, provenance
 
 logger = logging.get_logger("arith_hf")
-SEAL, STATE, LOCK = "seal.json", "trainer_state.json", ".lock"
+SEAL, STATE = "seal.json", "trainer_state.json"
 NEEDED = {
     "*.safetensors": "model.safetensors",
     "optimizer*": "optimizer.pt",
@@ -56,8 +56,14 @@ def choose(training: TrainingArguments, output_dir: Path, said: dict[str, Any], 
         return str(chosen)
     if asked == "true" and last is None:
         raise FileNotFoundError(f"nothing to resume in {output_dir}: leave --resume_from_checkpoint out to start")
-    if last is None and next(output_dir.glob("checkpoint-*"), None):
-        logger.warning(f"no step checkpoint in {output_dir} is whole: starting over")
+    if last is None and asked != "false" and not (output_dir / "metrics.json").exists():
+        if next(output_dir.glob(f"checkpoint-*/{SEAL}"), None):  # once they were
+            raise ValueError(
+                f"no step checkpoint in {output_dir} is whole any more: put back what is missing, or give "
+                "--resume_from_checkpoint false to start over (through make: ARGS='--resume_from_checkpoint false')"
+            )
+        if next(output_dir.glob("checkpoint-*"), None):
+            logger.warning(f"no step checkpoint in {output_dir} is whole: starting over")
     if last is None or asked == "false" or (not asked and (output_dir / "metrics.json").exists()):
         return None
     changed = changes(output_dir, said, made)
@@ -108,7 +114,7 @@ def verb(made: dict[str, Any]) -> str | None:
 
 def last_logged(checkpoint: str, key: str) -> Any:
     """The last value of `key` in the log of a step checkpoint; None where it was never logged."""
-    log = files.read_json(Path(checkpoint, STATE))["log_history"]
+    log = json.loads(Path(checkpoint, STATE).read_text(encoding="utf-8"))["log_history"]
     return next((row[key] for row in reversed(log) if key in row), None)
 
 
@@ -149,9 +155,21 @@ def fault(checkpoint: Path) -> str | None:
     if not (checkpoint / STATE).is_file():  # the Trainer writes it last
         return f"it was not written to its end (no {STATE})"
     try:
-        files.read_json(checkpoint / STATE)["global_step"]
-    except (ValueError, KeyError, TypeError):
+        state = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))  # as long as the log of its run
+        _, best = state["global_step"], state.get("best_model_checkpoint")
+    except (ValueError, KeyError, TypeError, AttributeError):
         return f"{STATE} is cut off or no JSON of a trainer"
+    if best and Path(best).name != checkpoint.name:  # loaded at the end
+        place = checkpoint.parent / Path(best).name
+        if not place.is_dir():
+            return f"its best step {place.name} is missing"
+        if broken := damage(place):
+            return f"its best step {place.name}: {broken}"
+    return damage(checkpoint)
+
+
+def damage(checkpoint: Path) -> str | None:
+    """Which file of a step checkpoint is missing or not as it was written; None where none is."""
     for pattern, name in NEEDED.items():
         if not any(checkpoint.glob(pattern)):
             return f"{name} is missing"
@@ -186,22 +204,6 @@ def unsealed_fault(checkpoint: Path) -> str | None:
         if broken:
             return f"{path.name} is damaged at {broken}"
     return None
-
-
-# One run at a time
-
-
-def hold(output_dir: Path) -> FileLock:
-    """A lock on the folder for as long as this process lives; ValueError where another run has it."""
-    output_dir.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(output_dir / LOCK, timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise ValueError(
-            f"another run is at work in {output_dir}: wait for it or stop it, or give another --output_dir"
-        ) from None
-    return lock
 
 
 # Stopping well

@@ -106,7 +106,7 @@ def begin(
         "device": training.device.type,
         "ancestors": provenance.ancestors(data["path"], made_by, parent),
     }
-    lock = resume.hold(output_dir) if training.process_index == 0 else None
+    lock = files.hold(output_dir) if training.process_index == 0 else None
     resume_from = resume.choose(training, output_dir, said, made)
     set_seed(training.seed)
     return Run(output_dir.name, output_dir, said, made, resume_from, lock=lock)
@@ -281,7 +281,8 @@ def summarize(trainer: Trainer, run: Run) -> dict[str, Any]:
     `eval_*` are those of the weights that are saved: of the best step where the best is loaded, else the last.
     """
     state = trainer.state
-    best = state.best_global_step if trainer.args.load_best_model_at_end else None
+    loaded = trainer.args.load_best_model_at_end and state.best_model_checkpoint
+    best = state.best_global_step if loaded else None
     rows = [row for row in state.log_history if best is None or row["step"] == best]
     scores = {key: value for row in rows for key, value in row.items() if key.startswith("eval_")}
     training = {key: value for key, value in state.log_history[-1].items() if key.startswith("train_")}

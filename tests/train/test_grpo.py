@@ -28,6 +28,13 @@ def test_parameters_move_and_held_out_accuracy_is_logged(road, tmp_path):
     assert "eval_rewards/length_reward/mean" in metrics
 
 
+@pytest.mark.parametrize("strategy", ["best", "epoch"])
+def test_a_save_that_may_fall_between_generations_is_refused(road, capsys, strategy):
+    more = ["--eval_steps", "1", "--save_strategy", strategy, "--metric_for_best_model", "eval_loss"]
+    assert stage(road, "grpo", *more) == 2
+    assert "save_strategy: need steps, a multiple of 2 of them, as others may save" in capsys.readouterr().err
+
+
 def test_two_generations_for_one_update_are_refused(road, capsys):
     """They would draw the same prompts and the same rollouts."""
     assert stage(road, "grpo", "--gradient_accumulation_steps", "4") == 2

@@ -17,8 +17,8 @@ from benchmarks import resume as verify
 FILES = ("model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json")
 HOLD = """
 from pathlib import Path
-from arith_hf.train import resume
-held = resume.hold(Path({!r}))
+from arith_hf import files
+held = files.hold(Path({!r}))
 print("held", flush=True)
 input()
 """
@@ -68,6 +68,40 @@ def test_a_broken_step_is_named_and_passed_over(copy, caplog, monkeypatch, seale
     assert name in caplog.text
 
 
+def best_is(copy: Path, step: str) -> None:
+    state = files.read_json(copy / "checkpoint-4/trainer_state.json")
+    (copy / "checkpoint-4/seal.json").unlink()
+    files.write_json(copy / "checkpoint-4/trainer_state.json", state | {"best_model_checkpoint": str(copy / step)})
+
+
+def test_a_step_whose_best_is_lost_or_damaged_is_passed_over(copy, caplog, monkeypatch):
+    """It would be loaded at the end."""
+    monkeypatch.setattr(resume.logger, "propagate", True)
+    best_is(copy, "checkpoint-2")
+    assert resume.last_step(copy) == str(copy / "checkpoint-4")
+    weights = copy / "checkpoint-2/model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    assert resume.last_step(copy) is None
+    assert "its best step checkpoint-2: model.safetensors is not the file that was written" in caplog.text
+    shutil.rmtree(copy / "checkpoint-2")
+    assert resume.last_step(copy) is None
+    assert "its best step checkpoint-2 is missing" in caplog.text
+
+
+def test_steps_that_are_whole_no_more_are_not_begun_anew_in_silence(road, copy, capsys):
+    for name in ("checkpoint-2", "checkpoint-4"):
+        (copy / name / "model.safetensors").unlink()
+    (copy / "metrics.json").unlink()
+    parent = ["--model_name_or_path", str(road / "checkpoints/tiny/pretrain"), "--output_dir", str(copy)]
+    assert stage(road, "sft", *parent) == 2
+    assert "no step checkpoint in" in (said := capsys.readouterr().err)
+    assert "--resume_from_checkpoint false to start over" in said
+    assert (copy / "checkpoint-4").is_dir()
+    assert stage(road, "sft", *parent, "--resume_from_checkpoint", "false") == 0
+
+
 @pytest.mark.parametrize("name", ["model.safetensors", "optimizer.pt", "training_args.bin"])
 def test_a_flipped_bit_is_seen(copy, caplog, monkeypatch, name):
     monkeypatch.setattr(resume.logger, "propagate", True)
@@ -80,18 +114,18 @@ def test_a_flipped_bit_is_seen(copy, caplog, monkeypatch, name):
 
 
 def test_a_folder_is_held_by_one_run_at_a_time_and_not_by_a_dead_one(tmp_path):
-    held = resume.hold(tmp_path / "sft")
+    held = files.hold(tmp_path / "sft")
     with pytest.raises(ValueError, match=f"another run is at work in {tmp_path}/sft"):
-        resume.hold(tmp_path / "sft")
+        files.hold(tmp_path / "sft")
     held.release()
     code = HOLD.format(str(tmp_path / "sft"))
     other = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert other.stdout.readline() == "held\n"
     with pytest.raises(ValueError, match="another run is at work"):
-        resume.hold(tmp_path / "sft")
+        files.hold(tmp_path / "sft")
     other.kill()
     other.wait()
-    resume.hold(tmp_path / "sft").release()
+    files.hold(tmp_path / "sft").release()
 
 
 def unfinished(place: Path) -> Path:
