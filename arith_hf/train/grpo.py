@@ -70,8 +70,8 @@ def check(training: GRPOConfig) -> None:
         )
     if training.save_strategy in ("best", "epoch") and between(training) > 1:
         raise ValueError(
-            f"save_strategy: need steps, a multiple of {between(training)} of them, as others may save between two updates "
-            "of one generation"
+            f"save_strategy: need steps, a multiple of {between(training)} of them, as others may save between two "
+            "updates of one generation"
         )
     if training.save_strategy == "steps" and training.save_steps % between(training):
         raise ValueError(
