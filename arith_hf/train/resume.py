@@ -13,8 +13,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import torch
 import yaml
 from accelerate import PartialState
+from accelerate.utils import reduce
 from safetensors import SafetensorError, safe_open
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.utils import logging
@@ -220,17 +222,28 @@ class Stop(TrainerCallback):
     """
 
     def __init__(self, period: int = 1) -> None:
-        self.period, self.asked = period, False
+        self.period, self.asked, self.agreed = period, False, False
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        if self.asked and state.global_step % self.period == 0:
+        if state.global_step % self.period:
+            return
+        self.agreed = anywhere(self.asked)  # all stop at one step, whoever was asked first
+        if self.agreed:
             control.should_save = control.should_training_stop = True
             args.save_total_limit = None  # of 1, the Trainer would end by removing a last step that is not the best
 
 
+def anywhere(asked: bool) -> bool:
+    """Whether one of the processes was asked; all have to ask this at the same step."""
+    here = PartialState()
+    if here.num_processes == 1:
+        return asked
+    return bool(reduce(torch.tensor([int(asked)], device=here.device), "sum").item())
+
+
 @contextmanager
 def stopping(trainer: Trainer, stop: Stop) -> Iterator[None]:
-    """While it trains, the first Ctrl+C (or SIGTERM, as a cluster sends it) lets the step end and saves it.
+    """While it trains, the first Ctrl+C (or SIGTERM to this process, not its launcher) lets the step end and saves it.
 
     A second one stops at once. Raises Stopped behind a training that was stopped before its end.
     """
@@ -247,5 +260,5 @@ def stopping(trainer: Trainer, stop: Stop) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if stop.asked and trainer.state.global_step < trainer.state.max_steps:
+    if stop.agreed and trainer.state.global_step < trainer.state.max_steps:
         raise Stopped(f"stopped at step {trainer.state.global_step} of {trainer.state.max_steps}, which is saved")
