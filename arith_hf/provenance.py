@@ -27,6 +27,7 @@ SIGNED = (  # what a model answers by, besides its weights; recipe.yaml has its 
     *("chat_template.jinja", "chat_template.json", "additional_chat_templates", "custom_generate", "*.py", NAME),
 )
 RESULTS = ("parameters", "steps", "seconds", "cpu_seconds", "tokens", "flops", "resumed_from", "weights")
+PARTS = ("started", "commit", "code_sha256", "versions", "machine", "device", "threads")  # what may change in a run
 BEGIN, END = "<!-- lineage: begin -->", "<!-- lineage: end -->"
 PACKAGE = Path(__file__).parent
 Row = dict[str, Any]
@@ -102,6 +103,12 @@ def cpu() -> str:
     except OSError:
         found = None
     return found[1].strip() if found else platform.processor()
+
+
+def continued(before: Row, made: Row, step: str) -> Row:
+    """The record of a run that goes on from a step, with what made the part before it."""
+    part = {key: before[key] for key in PARTS if key in before}
+    return made | {"resumed": [*(before.get("resumed") or []), part | {"step": Path(step).name}]}
 
 
 # Hashes

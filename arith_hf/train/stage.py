@@ -172,6 +172,15 @@ def run(trainer: Trainer, run: Run, period: int = 1) -> None:
     """
     trainer.accelerator.wait_for_everyone()  # all have decided from the folder as it was
     if trainer.is_world_process_zero():
+        if run.resume_from:
+            before = provenance.read(Path(run.resume_from).parent / provenance.NAME)
+            run.provenance = provenance.continued(before, run.provenance, run.resume_from)
+            if changed := [
+                key for key in ("code_sha256", "versions", "device") if before.get(key) != run.provenance[key]
+            ]:
+                logger.warning(
+                    f"the part before was made with other {', '.join(changed)}: it may end elsewhere than whole"
+                )
         clear(run.output_dir, keep_steps=run.resume_from is not None)
         files.write_text(run.output_dir / "recipe.yaml", as_yaml(run.recipe))
         files.write_json(run.output_dir / provenance.NAME, run.provenance)

@@ -157,6 +157,20 @@ def test_what_cannot_be_written_leaves_the_last_step(road, tmp_path):
     assert verify.compare(whole, place) == []
 
 
+def test_what_made_the_part_before_is_kept(road, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(resume.logger, "propagate", True)
+    place = tmp_path / "sft"
+    more = ["--model_name_or_path", str(road / "checkpoints/tiny/pretrain"), "--output_dir", str(place)]
+    assert stage(road, "sft", *more) == 0
+    unfinished(place)
+    made = files.read_json(place / "provenance.json")
+    files.write_json(place / "provenance.json", made | {"commit": "older", "code_sha256": "0" * 64})
+    assert stage(road, "sft", *more) == 0
+    assert "the part before was made with other code_sha256" in caplog.text
+    (part,) = files.read_json(place / "provenance.json")["resumed"]
+    assert (part["commit"], part["step"], part["versions"]) == ("older", "checkpoint-2", made["versions"])
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_run_that_is_asked_to_stop_saves_its_step(road, steps, tmp_path, monkeypatch, capsys, number):
     """At step 1, where none is due; what follows is byte for byte what an undisturbed run has made."""
