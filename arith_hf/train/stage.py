@@ -173,11 +173,9 @@ def run(trainer: Trainer, run: Run, period: int = 1) -> None:
     trainer.accelerator.wait_for_everyone()  # all have decided from the folder as it was
     if trainer.is_world_process_zero():
         if run.resume_from:
-            before = provenance.read(Path(run.resume_from).parent / provenance.NAME)
-            run.provenance = provenance.continued(before, run.provenance, run.resume_from)
-            if changed := [
-                key for key in ("code_sha256", "versions", "device") if before.get(key) != run.provenance[key]
-            ]:
+            old = provenance.read(Path(run.resume_from).parent / provenance.NAME)
+            run.provenance = provenance.continued(old, run.provenance, run.resume_from)
+            if changed := [key for key in ("code_sha256", "versions", "device") if old.get(key) != run.provenance[key]]:
                 logger.warning(
                     f"the part before was made with other {', '.join(changed)}: it may end elsewhere than whole"
                 )
@@ -188,6 +186,7 @@ def run(trainer: Trainer, run: Run, period: int = 1) -> None:
     before = sum(os.times()[:4])
     if run.resume_from:
         trainer.args.eval_on_start = False  # was done at the start; done again it would be one more line of the log
+    resume.end_at_the_last_step(trainer)
     stop = resume.Stop(period)
     for callback in (stop, resume.Seal()):  # what the first asks to save the second logs
         trainer.add_callback(callback)

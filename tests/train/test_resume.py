@@ -128,10 +128,10 @@ def test_a_folder_is_held_by_one_run_at_a_time_and_not_by_a_dead_one(tmp_path):
     files.hold(tmp_path / "sft").release()
 
 
-def unfinished(place: Path) -> Path:
-    """Moves a finished run aside, and leaves in its place what it would have left if killed behind step 2."""
+def unfinished(place: Path, step: str = "checkpoint-2") -> Path:
+    """Moves a finished run aside, and leaves in its place what it would have left if killed behind a step."""
     whole = place.rename(place.parent / "whole")
-    for part in ("checkpoint-2", "rollouts"):
+    for part in (step, "rollouts"):
         if (whole / part).is_dir():
             shutil.copytree(whole / part, place / part)
     for part in ("recipe.yaml", "provenance.json"):
@@ -154,6 +154,18 @@ def test_what_cannot_be_written_leaves_the_last_step(road, tmp_path):
     assert not (place / "metrics.json").exists()
     assert resume.last_step(place) == str(place / "checkpoint-2")
     assert stage(road, "sft", *argv[2:]) == 0
+    assert verify.compare(whole, place) == []
+
+
+@pytest.mark.parametrize("name", ["sft", "grpo"])
+def test_a_run_that_was_killed_behind_its_last_step_takes_no_more(road, tmp_path, name):
+    place = tmp_path / name
+    more = ["--model_name_or_path", str(road / "checkpoints/tiny/pretrain"), "--output_dir", str(place)]
+    more += ["--reward_funcs", "conftest.odd_reward", "--record_rollouts", "true"] if name == "grpo" else []
+    assert stage(road, name, *more) == 0
+    whole = unfinished(place, "checkpoint-4")
+    assert stage(road, name, *more) == 0
+    assert files.read_json(place / "metrics.json")["resumed_from"].endswith("checkpoint-4")
     assert verify.compare(whole, place) == []
 
 
