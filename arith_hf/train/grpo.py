@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 from trl import GRPOConfig, ModelConfig, get_peft_config
 
 from arith_hf import notation, recipe, rewards, tokenizer
-from arith_hf.train import data, rollouts, stage
+from arith_hf.train import checks, data, rollouts, stage
 from arith_hf.train.frontier import FrontierTrainer
 from arith_hf.train.recorder import Recorder
 from arith_hf.train.samples import Samples
@@ -129,7 +129,7 @@ def main(argv: list[str]) -> None:
 def prepare(argv: list[str]) -> tuple[FrontierTrainer, stage.Run]:
     """Everything checked and loaded, nothing trained."""
     own, training, model_config = recipe.read((GrpoArguments, GRPOConfig, ModelConfig), argv, "grpo")
-    stage.require_steps(training)
+    checks.require_steps(training)
     check(training)
     reward_funcs = [rewards.find(path) for path in own.reward_funcs]
     model, model_tokenizer = data.load_parent(model_config)

@@ -24,7 +24,7 @@ from transformers import DynamicCache, PreTrainedTokenizerBase, Trainer, Trainin
 from trl import ModelConfig, get_peft_config
 
 from arith_hf import notation, recipe
-from arith_hf.train import data, stage
+from arith_hf.train import checks, data, stage
 from arith_hf.train.samples import Samples
 
 NOT_HERE = ("activation_checkpointing", "gradient_checkpointing", "torch_compile", "label_smoothing_factor")
@@ -266,7 +266,7 @@ def main(argv: list[str]) -> None:
 def prepare(argv: list[str]) -> tuple[GumbelTrainer, stage.Run]:
     """Everything checked and loaded, nothing trained."""
     own, training, model_config = recipe.read((GumbelArguments, TrainingArguments, ModelConfig), argv, "gumbel")
-    stage.require_steps(training)
+    checks.require_steps(training)
     check(own, training)
     stage.count_tokens(training)
     model, model_tokenizer = data.load_parent(model_config)

@@ -19,7 +19,7 @@ from trl import pack_dataset
 from arith_hf import checkpoint, recipe, tokenizer
 from arith_hf.model import ArithConfig, ArithForCausalLM
 from arith_hf.model.lines_arith import require_mask
-from arith_hf.train import data, stage
+from arith_hf.train import checks, data, stage
 from arith_hf.train.muon import MuonFactory
 from arith_hf.train.samples import Samples
 
@@ -232,7 +232,7 @@ def prepare(argv: list[str]) -> tuple[Trainer, stage.Run]:
             raise ValueError(f"need {name} > 0, got {weight}")
         if weight != 1 and training.label_smoothing_factor:
             raise ValueError(f"need {name} 1 with label_smoothing_factor, whose loss has no weights")
-    stage.require_steps(training)
+    checks.require_steps(training)
     stage.count_tokens(training)
     model_tokenizer = checkpoint.load_tokenizer(own.tokenizer_name_or_path)
     data.check_tokenizer(model_tokenizer, own.dataset_name)

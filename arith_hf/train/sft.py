@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from trl import ModelConfig, SFTConfig, SFTTrainer, get_peft_config
 
 from arith_hf import recipe
-from arith_hf.train import data, resume, stage
+from arith_hf.train import checks, data, resume, stage
 from arith_hf.train.samples import Samples
 
 
@@ -33,7 +33,7 @@ def main(argv: list[str]) -> None:
 def prepare(argv: list[str]) -> tuple[SFTTrainer, stage.Run]:
     """Everything checked and loaded, nothing trained."""
     own, training, model_config = recipe.read((SftArguments, SFTConfig, ModelConfig), argv, "sft")
-    stage.require_steps(training)
+    checks.require_steps(training)
     stage.count_tokens(training)
     model, model_tokenizer = data.load_parent(model_config)
     data.check_tokenizer(model_tokenizer, own.dataset_name)

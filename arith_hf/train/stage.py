@@ -23,7 +23,7 @@ from transformers.utils import logging
 
 from arith_hf import files, provenance, recipe, tokenizer
 from arith_hf.provenance import data_proof
-from arith_hf.train import resume
+from arith_hf.train import checks, resume
 
 logger = logging.get_logger("arith_hf")
 RESULTS = (
@@ -81,12 +81,12 @@ def begin(
             f"{os.environ['WORLD_SIZE']} processes were launched but each one trains alone: add `--use_cpu true` "
             "(several processes on a CPU), or launch one process"
         )
-    require_compiler(training)
+    checks.require_compiler(training)
     output_dir = Path(str(training.output_dir))
     made_by = next(
         (str(one.tokenizer_name_or_path) for one in instances if hasattr(one, "tokenizer_name_or_path")), None
     )
-    require_apart(output_dir, parent, made_by)
+    checks.require_apart(output_dir, parent, made_by)
     said = recipe.explicit(instances, argv, verb)
     said.pop("resume_from_checkpoint", None)
     data = data_proof(next(one.dataset_name for one in instances if hasattr(one, "dataset_name")))
@@ -115,48 +115,6 @@ def begin(
 def as_yaml(said: dict[str, Any]) -> str:
     """The text of recipe.yaml: every key that was said, wherever, with its value."""
     return yaml.safe_dump(said, sort_keys=False)
-
-
-def require_steps(training: TrainingArguments) -> None:
-    """ValueError where nothing would be trained, or not for as long as was said, or the run would end in a division."""
-    for key in ("gradient_accumulation_steps", "per_device_train_batch_size", "per_device_eval_batch_size"):
-        if (value := getattr(training, key)) < 1:
-            raise ValueError(f"{key}: need at least 1, got {value}")
-    if training.max_steps < 1 and training.max_steps != -1:
-        raise ValueError(f"max_steps: need at least 1, or -1 to train by num_train_epochs, got {training.max_steps}")
-    if training.max_steps == -1 and training.num_train_epochs <= 0:
-        raise ValueError(f"num_train_epochs: need more than 0, got {training.num_train_epochs}")
-
-
-def require_apart(output_dir: Path, parent: str | None, made_by: str | None) -> None:
-    """ValueError where a run would write over the checkpoint that it starts from, or over its tokenizer's folder."""
-    place = output_dir.resolve()
-    if parent is not None:
-        start = Path(parent).resolve()
-        if place == start or place in start.parents or start in place.parents:
-            raise ValueError(
-                f"output_dir {output_dir} and model_name_or_path {parent} lie in one another: the run would write over "
-                "what it starts from; give another --output_dir"
-            )
-    if made_by is not None and place == Path(made_by).resolve():
-        raise ValueError(f"output_dir {output_dir} is the folder of the tokenizer: give another --output_dir")
-
-
-def require_compiler(training: TrainingArguments) -> None:
-    """Turn `torch_compile` off, and say so, where nothing can be compiled: a recipe shall run on any machine."""
-    if not training.torch_compile:
-        return
-    try:
-        torch.compile(torch.square, backend=training.torch_compile_backend or "inductor")(
-            torch.ones(8, device=training.device)
-        )
-    except Exception as error:  # whatever a missing or broken compiler makes it raise
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        logger.warning(
-            f"torch_compile: nothing can be compiled here ({reason}): slower without it, the rest is the same"
-        )
-        # the Trainer asks for the backend alone
-        training.torch_compile, training.torch_compile_backend, training.torch_compile_mode = False, None, None
 
 
 def count_tokens(training: TrainingArguments) -> None:
@@ -267,9 +225,8 @@ def merge(trainer: Trainer, run: Run) -> None:
     adapted, folder = trainer.accelerator.unwrap_model(trainer.model), run.output_dir / "adapter"
     if trainer.is_world_process_zero():
         for one in adapted.peft_config.values():  # a set would be written in another order by each process
-            one.target_modules = (
-                sorted(one.target_modules) if isinstance(one.target_modules, set) else one.target_modules
-            )
+            if isinstance(one.target_modules, set):
+                one.target_modules = sorted(one.target_modules)
         adapted.save_pretrained(str(folder))
         cast(PreTrainedTokenizerBase, trainer.processing_class).save_pretrained(folder)
         files.write_text(folder / "recipe.yaml", as_yaml(run.recipe))

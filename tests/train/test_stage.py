@@ -10,7 +10,7 @@ from transformers import Trainer, TrainingArguments
 
 from arith_hf.__main__ import main
 from arith_hf.model import ArithConfig, ArithForCausalLM
-from arith_hf.train import stage
+from arith_hf.train import checks, stage
 
 
 @pytest.mark.parametrize(("backend", "compiled"), [("eager", True), ("no-such-backend", False)])
@@ -18,7 +18,7 @@ def test_without_a_compiler_training_goes_on_uncompiled_and_says_so(tmp_path, ca
     monkeypatch.setattr(stage.logger, "propagate", True)
     training = TrainingArguments(output_dir=str(tmp_path), torch_compile_backend=backend, use_cpu=True)
     assert training.torch_compile
-    stage.require_compiler(training)
+    checks.require_compiler(training)
     trainer = Trainer(ArithForCausalLM(ArithConfig.from_size("tiny")), training)
     assert (trainer.accelerator.state.dynamo_plugin.backend != DynamoBackend.NO) is compiled
     assert ("nothing can be compiled" in caplog.text) is not compiled
@@ -93,8 +93,8 @@ def test_no_run_writes_over_its_parent(tmp_path, monkeypatch, output):
     (tmp_path / "pretrain").mkdir()
     (tmp_path / "link").symlink_to("pretrain")
     with pytest.raises(ValueError, match="lie in one another: the run would write over what it starts from"):
-        stage.require_apart(Path(output), str(tmp_path / "link"), None)
-    stage.require_apart(Path("pretrain-2"), "pretrain", None)
+        checks.require_apart(Path(output), str(tmp_path / "link"), None)
+    checks.require_apart(Path("pretrain-2"), "pretrain", None)
 
 
 def test_the_parent_is_as_it_was(road, tmp_path, capsys):
