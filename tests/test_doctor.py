@@ -15,7 +15,8 @@ from trl import GRPOConfig
 from arith_hf import doctor, files
 from arith_hf.__main__ import main
 from arith_hf.corpus.arguments import CorpusArguments
-from arith_hf.doctor.history import READ, History, counted, read, read_rollouts, scattered, thirds
+from arith_hf.doctor.history import History, counted, scattered, thirds
+from arith_hf.doctor.reading import READ, read, read_rollouts
 from arith_hf.doctor.verdict import Finding, Unseen
 from arith_hf.train.grpo import GrpoArguments
 

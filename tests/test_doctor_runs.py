@@ -147,7 +147,7 @@ def test_without_rollouts_it_judges_by_the_log_and_says_what_it_could_not_see(ru
 @pytest.mark.parametrize(("name", "problems"), [("too-hard", FAR), ("uneven", KNOWN + FAR)])
 def test_rollouts_that_stop_at_their_fault_hide_nothing(parents, tmp_path, name, problems):
     folder = run(parents("sure"), tmp_path / "grpo", rows(DIRECT, problems), learning_rate=1e-4, stop_at_fault=True)
-    stopped = [row for row in doctor.history.read(folder).rollouts if not (row["finished"] or row["truncated"])]
+    stopped = [row for row in doctor.read(folder).rollouts if not (row["finished"] or row["truncated"])]
     assert len(stopped) > 500, "the key did what it does"
     assert named(doctor.diagnose(folder)) == {name}
     shutil.rmtree(folder / "rollouts")
@@ -176,9 +176,9 @@ def test_a_parent_that_was_made_anew_is_not_compared_with(runs, parents, tmp_pat
     files.write_json(folder / "provenance.json", proof | {"parent": str(parent)})
     assert doctor.diagnose(folder)["weights_moved"] == doctor.diagnose(runs("healthy"))["weights_moved"] > 0.01
     files.write_json(folder / "provenance.json", proof | {"parent": str(parent), "parent_sha256": "0" * 64})
-    assert "was made anew" in doctor.history.read(folder).unmoved
+    assert "was made anew" in doctor.read(folder).unmoved
     shutil.rmtree(parent)
-    assert doctor.history.read(folder).unmoved == "its parent is not here"
+    assert doctor.read(folder).unmoved == "its parent is not here"
 
 
 def test_an_unfinished_run_is_judged_by_its_newest_step_checkpoint(runs, tmp_path):

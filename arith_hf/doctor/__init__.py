@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from arith_hf.doctor import curves, rollouts
-from arith_hf.doctor.history import History, read
+from arith_hf.doctor.history import History
+from arith_hf.doctor.reading import read
 from arith_hf.doctor.verdict import MIN_UPDATES, Finding, Unseen, Verdict
 
 FAULTS: dict[str, Callable[[History], Verdict]] = {  # causes before what they cause
