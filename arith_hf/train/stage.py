@@ -201,15 +201,16 @@ def finish(trainer: Trainer, run: Run) -> None:
     if isinstance(trainer.model, PeftModel):
         merge(trainer, run)
     trainer.save_model(str(run.output_dir))
-    if not trainer.is_world_process_zero():
-        return
-    trainer.save_state()  # what was logged, for the report
-    metrics = summarize(trainer, run) | provenance.signature(run.output_dir)
-    write_card(trainer, run, metrics)
-    files.write_mark(run.output_dir / "metrics.json", metrics, run.started)
-    shown = ("parameters", "steps", "eval_loss", "eval_exact_match", "seconds")
-    print(f"{run.stage}: " + ", ".join(f"{key} {metrics[key]}" for key in shown if metrics.get(key) is not None))
-    print(f"saved {run.output_dir}")
+    if trainer.is_world_process_zero():
+        trainer.save_state()  # what was logged, for the report
+        metrics = summarize(trainer, run) | provenance.signature(run.output_dir)
+        write_card(trainer, run, metrics)
+        files.write_mark(run.output_dir / "metrics.json", metrics, run.started)
+        shown = ("parameters", "steps", "eval_loss", "eval_exact_match", "seconds")
+        print(f"{run.stage}: " + ", ".join(f"{key} {metrics[key]}" for key in shown if metrics.get(key) is not None))
+        print(f"saved {run.output_dir}")
+    trainer.accelerator.wait_for_everyone()
+    trainer.accelerator.end_training()  # left to the interpreter's end, gloo's threads abort one exit in five
 
 
 def write_card(trainer: Trainer, run: Run, metrics: dict[str, Any]) -> None:
