@@ -1,7 +1,7 @@
 # The graph of the stages. `make pipeline` makes what is missing or older than what it is made from, and nothing else.
 #
 #   make pipeline [MODEL=expression] [HARDWARE=cpu] [JOBS=2]     every stage, then the results table and the page
-#   make corpus|tokenizer|pretrain|gumbel|sft|lora|grpo MODEL=...   that stage and what it needs
+#   make fetch|corpus|tokenizer|pretrain|gumbel|continue|sft|lora|dpo|grpo MODEL=...   that stage and what it needs
 #   make sft ARGS='--learning_rate 1e-4'                 with keys that override the recipe's
 #   make speedrun [SEEDS=3] [ARGS='--note "what changed"']     core-seconds to 90, 99 and 99.9 %, and a row for the board
 #   make ablations [SEEDS=3] [ARGS='--seconds 120']     what each part of the recipe is worth, at equal core-seconds
@@ -18,7 +18,7 @@ BIN := .venv/bin
 R := recipes/$(MODEL)
 D := data/$(MODEL)
 C := checkpoints/$(MODEL)
-STAGES := pretrain gumbel sft lora grpo
+STAGES := pretrain gumbel continue sft lora dpo grpo
 # Ctrl+C is for the stage, which saves its step: the launcher waits for it instead of dying with a traceback.
 ACCELERATE := $(BIN)/accelerate launch --quiet --config_file recipes/accelerate/$(HARDWARE).yaml -m
 LAUNCH := trap '' INT; $(ACCELERATE) arith_hf
@@ -38,7 +38,7 @@ export OMP_NUM_THREADS ?= 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help setup pipeline corpus tokenizer $(STAGES) evaluate report speedrun ablations controls verify-resume solve clean test fuzz bench check lint format
+.PHONY: help setup pipeline fetch corpus tokenizer $(STAGES) evaluate report speedrun ablations controls verify-resume solve clean test fuzz bench check lint format
 
 help:
 	@sed -n 's|^#   |  |p' Makefile
@@ -54,7 +54,13 @@ $(SETUP): pyproject.toml constraints.txt
 	@touch $@
 
 # Each stage is finished when its last file stands; that is dated at its start, as what is edited meanwhile is newer.
-$(D)/manifest.json: $(R)/corpus.yaml | $(SETUP)
+# Texts of others, where a recipe says which: they are fetched once, and stay when the rest is cleaned.
+FETCHED := $(if $(wildcard $(R)/fetch.yaml),data/raw/$(MODEL)/manifest.json)
+
+data/raw/$(MODEL)/manifest.json: $(R)/fetch.yaml | $(SETUP)
+	$(BIN)/arith-hf fetch --config $<
+
+$(D)/manifest.json: $(R)/corpus.yaml $(FETCHED) | $(SETUP)
 	$(BIN)/arith-hf corpus --config $<
 
 $(C)/tokenizer/metrics.json: $(R)/tokenizer.yaml $(D)/manifest.json | $(SETUP)
@@ -66,11 +72,18 @@ $(C)/pretrain/metrics.json: $(R)/pretrain.yaml $(C)/tokenizer/metrics.json
 $(C)/gumbel/metrics.json: $(R)/gumbel.yaml $(C)/pretrain/metrics.json
 	$(LAUNCH) gumbel --config $< $(ARGS)
 
-$(C)/sft/metrics.json: $(R)/sft.yaml $(C)/pretrain/metrics.json
+# More pretraining, of what the first phase made, with another mixture.
+$(C)/continue/metrics.json: $(R)/continue.yaml $(C)/pretrain/metrics.json
+	$(LAUNCH) pretrain --config $< $(ARGS)
+
+$(C)/sft/metrics.json: $(R)/sft.yaml $(or $(if $(wildcard $(R)/continue.yaml),$(C)/continue/metrics.json),$(C)/pretrain/metrics.json)
 	$(LAUNCH) sft --config $< $(ARGS)
 
 $(C)/lora/metrics.json: $(R)/lora.yaml $(C)/pretrain/metrics.json
 	$(LAUNCH) sft --config $< $(ARGS)
+
+$(C)/dpo/metrics.json: $(R)/dpo.yaml $(C)/sft/metrics.json
+	$(LAUNCH) dpo --config $< $(ARGS)
 
 $(C)/grpo/metrics.json: $(R)/grpo.yaml $(C)/sft/metrics.json
 	$(LAUNCH) grpo --config $< $(ARGS)
@@ -79,7 +92,7 @@ $(C)/%/evaluate.json: $(R)/evaluate.yaml $(C)/%/metrics.json
 	$(LAUNCH) evaluate --config $< --checkpoint $(@D)
 
 # The stages that this model has a recipe for.
-HAS := $(foreach stage,$(STAGES),$(if $(wildcard $(R)/$(stage).yaml),$(stage)))
+HAS := $(strip $(foreach stage,$(STAGES),$(if $(wildcard $(R)/$(stage).yaml),$(stage))))
 MEASURED := $(HAS:%=$(C)/%/evaluate.json)
 
 $(C)/report.txt: $(MEASURED)
@@ -91,6 +104,7 @@ $(C)/report.html: $(MEASURED)
 
 REPORTS := $(C)/report.txt $(C)/report.html
 
+fetch: $(FETCHED)
 corpus: $(D)/manifest.json
 tokenizer: $(C)/tokenizer/metrics.json
 $(STAGES): %: $(C)/%/metrics.json

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 import yaml
 
 # verb -> the stage it starts from, where the recipe names none
-PARENTS = {"gumbel": "pretrain", "sft": "pretrain", "grpo": "sft"}
+PARENTS = {"gumbel": "pretrain", "sft": "pretrain", "dpo": "sft", "grpo": "sft"}
 
 
 LARGEST = 1 << 14  # bytes of a recipe: ours take 2 000

@@ -1,12 +1,12 @@
 """The written forms of the tasks: for each, how a problem, a working and an answer are written and read back.
 
 The only room that knows the tags and keywords; may not know how a problem is solved, nor any framework. A form is named
-as the column `task` of every row names it: `expression`, or `addition/columns` with options behind.
+as the column `task` of every row names it: `expression`, `text`, or `addition/columns` with options behind.
 """
 
 from functools import cache
 
-from arith_hf.notation import expression
+from arith_hf.notation import expression, text
 from arith_hf.notation.addition import Addition
 from arith_hf.notation.base import BOS, END_THINK, PAD, THINK, UNK, Form
 
@@ -25,6 +25,8 @@ def found(name: str) -> Form:
     task = name.partition("/")[0]
     if name == "expression":
         return expression
+    if name == "text":
+        return text
     if task == "addition":
         return Addition.read(name)
-    raise ValueError(f"unknown task {name!r}: need expression, or addition/STYLE")
+    raise ValueError(f"unknown task {name!r}: need expression, text, or addition/STYLE")
