@@ -209,8 +209,15 @@ def finish(trainer: Trainer, run: Run) -> None:
         shown = ("parameters", "steps", "eval_loss", "eval_exact_match", "seconds")
         print(f"{run.stage}: " + ", ".join(f"{key} {metrics[key]}" for key in shown if metrics.get(key) is not None))
         print(f"saved {run.output_dir}")
+    leave(trainer)
+
+
+def leave(trainer: Trainer) -> None:
+    """All processes leave their group together: left to the end of the interpreter, its threads abort some exits."""
     trainer.accelerator.wait_for_everyone()
-    trainer.accelerator.end_training()  # left to the interpreter's end, gloo's threads abort one exit in five
+    trainer.model_wrapped = trainer.model  # the wrapped one holds the group
+    trainer.accelerator.free_memory()
+    trainer.accelerator.end_training()
 
 
 def write_card(trainer: Trainer, run: Run, metrics: dict[str, Any]) -> None:
