@@ -21,6 +21,8 @@ def require_steps(training: TrainingArguments) -> None:
         raise ValueError(f"max_steps: need at least 1, or -1 to train by num_train_epochs, got {training.max_steps}")
     if training.max_steps == -1 and training.num_train_epochs <= 0:
         raise ValueError(f"num_train_epochs: need more than 0, got {training.num_train_epochs}")
+    if training.save_only_model:
+        logger.warning("save_only_model: a run that is stopped cannot be gone on with")
 
 
 def require_apart(output_dir: Path, parent: str | None, made_by: str | None) -> None:

@@ -53,6 +53,7 @@ def choose(training: TrainingArguments, output_dir: Path, said: dict[str, Any], 
                 f"no step checkpoint at {chosen} to go on from ({said_why}): have {last or 'none'} in {output_dir}"
             )
         require_stage(chosen, made)
+        require_newest(chosen, output_dir)
         if changed := changes(chosen.absolute().parent, said, made):
             logger.warning(f"going on from {chosen} with other {', '.join(changed)}")
         return str(chosen)
@@ -104,6 +105,16 @@ def require_stage(checkpoint: Path, made: dict[str, Any]) -> None:
         )
 
 
+def require_newest(chosen: Path, output_dir: Path) -> None:
+    """ValueError where newer steps lie beside the one named: the next start would take one of them for this run's."""
+    newer = [path.name for path in steps(output_dir) if number(path) > number(chosen)]
+    if newer and chosen.absolute().parent == output_dir.absolute():
+        raise ValueError(
+            f"{', '.join(newer)} in {output_dir} would be taken for later steps of this run: remove them, or give "
+            "another --output_dir"
+        )
+
+
 def verb(made: dict[str, Any]) -> str | None:
     """The verb of the command that a provenance tells; its stage is the name of a folder, whatever made it.
 
@@ -144,12 +155,22 @@ class Seal(TrainerCallback):
 
 def last_step(output_dir: Path) -> str | None:
     """The newest step checkpoint that is whole; of each newer one that is not a warning names the file."""
-    steps = [path for path in output_dir.glob("checkpoint-*") if path.name.rpartition("-")[2].isdigit()]
-    for path in sorted(steps, key=lambda path: int(path.name.rpartition("-")[2]), reverse=True):
+    for path in reversed(steps(output_dir)):
         if (broken := fault(path)) is None:
             return str(path)
         logger.warning(f"passing over {path}: {broken}")
     return None
+
+
+def steps(output_dir: Path) -> list[Path]:
+    """The step checkpoints of a folder, whole or not, in order."""
+    return sorted((path for path in output_dir.glob("checkpoint-*") if number(path) >= 0), key=number)
+
+
+def number(checkpoint: Path) -> int:
+    """The step of a checkpoint by its name; -1 where it says none."""
+    said = checkpoint.name.rpartition("-")[2]
+    return int(said) if said.isdecimal() else -1
 
 
 def fault(checkpoint: Path) -> str | None:
@@ -191,6 +212,14 @@ def damage(checkpoint: Path) -> str | None:
 
 def unsealed_fault(checkpoint: Path) -> str | None:
     """What can be seen without hashes: a file that is missing, or cut off."""
+    try:
+        processes = int(files.read_object(checkpoint.absolute().parent / provenance.NAME).get("processes") or 1)
+    except (OSError, ValueError):
+        processes = 1
+    if processes > 1:  # each writes its own, whenever it comes to it
+        for name in (f"rng_state_{index}.pth" for index in range(processes)):
+            if not (checkpoint / name).is_file():
+                return f"{name} is missing"
     for path in sorted(checkpoint.glob("*.safetensors")):
         try:
             with safe_open(path, framework="pt"):  # compares the size with the header's
@@ -274,4 +303,5 @@ def stopping(trainer: Trainer, stop: Stop) -> Iterator[None]:
         for number, handler in before.items():
             signal.signal(number, handler)
     if stop.agreed and trainer.state.global_step < trainer.state.max_steps:
-        raise Stopped(f"stopped at step {trainer.state.global_step} of {trainer.state.max_steps}, which is saved")
+        saved = "whose weights alone are saved (save_only_model)" if trainer.args.save_only_model else "which is saved"
+        raise Stopped(f"stopped at step {trainer.state.global_step} of {trainer.state.max_steps}, {saved}")

@@ -166,8 +166,9 @@ def run(trainer: Trainer, run: Run, period: int = 1) -> None:
             f"no step was taken: a batch takes more than the {rows} rows there are; give more, or make it smaller"
         )
     run.cpu_seconds = sum(os.times()[:4]) - before
-    log = trainer.state.log_history
-    if "train_loss" in log[-1] and (loss := mean_loss(log)) is not None:
+    log: list[dict[str, Any]] = trainer.state.log_history
+    loss = mean_loss(log)
+    if "train_loss" in log[-1] and (loss is not None or run.resume_from):
         log[-1]["train_loss"] = loss  # the Trainer's is of the steps since it was resumed
 
 
@@ -215,7 +216,7 @@ def finish(trainer: Trainer, run: Run) -> None:
 def leave(trainer: Trainer) -> None:
     """All processes leave their group together: left to the end of the interpreter, its threads abort some exits."""
     trainer.accelerator.wait_for_everyone()
-    trainer.model_wrapped = trainer.model  # the wrapped one holds the group
+    trainer.model_wrapped = cast(torch.nn.Module, trainer.model)  # the wrapped one holds the group
     trainer.accelerator.free_memory()
     trainer.accelerator.end_training()
 

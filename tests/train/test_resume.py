@@ -281,6 +281,36 @@ def test_a_step_of_which_nothing_tells_is_gone_on_from_with_a_word(road, copy, t
     assert ("recipe.yaml or provenance.json (there is none that can be read)" in caplog.text) is (content != "{}")
 
 
+def test_a_step_is_not_gone_on_from_beside_newer_ones(road, copy):
+    with pytest.raises(ValueError, match=r"checkpoint-4 in .* would be taken for later steps of this run: remove"):
+        sft.prepare(argv(road, copy, copy / "checkpoint-2"))
+    shutil.rmtree(copy / "checkpoint-4")
+    _, run = sft.prepare(argv(road, copy, copy / "checkpoint-2"))
+    assert run.resume_from == str(copy / "checkpoint-2")
+
+
+def test_an_unsealed_step_has_the_random_state_of_each_process(copy):
+    files.write_json(copy / "provenance.json", files.read_object(copy / "provenance.json") | {"processes": 2})
+    step = copy / "checkpoint-4"
+    (step / "seal.json").unlink()
+    assert resume.fault(step) == "rng_state_0.pth is missing"
+    for index in range(2):
+        shutil.copy(step / "rng_state.pth", step / f"rng_state_{index}.pth")
+    assert resume.fault(step) is None
+
+
+def test_a_step_of_weights_alone_is_not_called_saved(road, tmp_path, monkeypatch, capsys):
+    def interrupted(self, args, state, control, **kwargs):
+        if state.global_step == 1:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(resume.Seal, "on_step_begin", interrupted)
+    assert stage(road, "sft", *argv(road, tmp_path / "sft", "false")[2:], "--save_only_model", "true") == 1
+    said = capsys.readouterr().err
+    assert "stopped at step 2 of 4, " in said
+    assert "whose weights alone are saved (save_only_model)" in said
+
+
 def test_a_step_of_another_stage_is_refused(road, steps, tmp_path, capsys):
     step = road / "checkpoints/tiny/pretrain/checkpoint-2"
     with pytest.raises(ValueError, match=f"{step} is a step of pretrain, not of sft: to start from its weights give"):
