@@ -1,0 +1,64 @@
+import unicodedata
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from arith_hf.text.clean import clean
+
+TEXTS = (
+    st.text()
+    | st.text("aé &;<>ltmp#\u200b\u00ad\r\n\t\x85Ã©â€œ\u0301http://w.")
+    | st.lists(
+        st.sampled_from(
+            ["http://a.b", "htt", "p://", "www.", "x", " ", "\n", "&amp;", "lt;", "Ã", "\u00ad", "©", "<", "\u0301"]
+        )
+    ).map("".join)
+)
+
+
+@given(TEXTS, st.sampled_from(["keep", "remove", "token"]))
+@example("hthttp://aa ttp://b", "remove")
+@example("&amp;amp;lt;\n&amp;", "token")
+def test_clean_text_stays_as_it_is(text, urls):
+    cleaned = clean(text, urls)
+    assert clean(cleaned, urls) == cleaned
+
+
+@given(TEXTS)
+def test_nothing_unseen_is_left(text):
+    cleaned = clean(text)
+    cleaned.encode()  # no half of a surrogate pair
+    assert unicodedata.is_normalized("NFC", cleaned)
+    assert cleaned == cleaned.strip()
+    assert "  " not in cleaned
+    assert "\n\n\n" not in cleaned
+    assert not any(unicodedata.category(one) in ("Cc", "Cs") for one in cleaned.replace("\n", ""))
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        ("schÃ¶n, maÃ±ana", "schön, mañana"),
+        ("cafe\u0301", "café"),
+        ("a\x00b\x1b[0mc\u200bd\ufeff", "abcd"),
+        ("hyphen\u00adated", "hyphenated"),
+        ("one\r\ntwo\rthree\u2028four", "one\ntwo\nthree\nfour"),
+        ("first  line \n second\t\n \n\n\n next", "first line\nsecond\n\nnext"),
+        ("“quoted” and ‘so’ — «así»", "“quoted” and ‘so’ — «así»"),
+        ("👩\u200d👩\u200d👧", "👩\u200d👩\u200d👧"),
+        ("\u200b \n\t", ""),
+    ],
+)
+def test_characters_are_repaired_and_paragraphs_kept(text, cleaned):
+    assert clean(text) == cleaned
+
+
+def test_urls():
+    text = "See https://example.org/a?b=c#d, www.example.org or ftp://x.example."
+    assert clean(text) == text
+    assert clean(text, "token") == "See <url>, <url> or <url>."
+    assert clean(text, "remove") == "See , or ."
+    assert clean("The www of http, as www. and http:// say", "remove") == "The www of http, as www. and http:// say"
+    with pytest.raises(ValueError, match="keep, remove, token, got 'drop'"):
+        clean(text, "drop")
