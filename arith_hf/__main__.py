@@ -15,6 +15,11 @@ from collections.abc import Sequence
 from types import FrameType
 
 VERBS = {  # verb -> (module, function, what it does)
+    "fetch": (
+        "arith_hf.fetch",
+        "main",
+        "bring texts of others to data/raw: Debian's manuals, and questions about them",
+    ),
     "corpus": ("arith_hf.corpus", "main", "write the problems of a recipe: pretrain, sft, prompts, test, harder"),
     "tokenizer": ("arith_hf.tokenizer", "main", "make the tokenizer and sign the corpus with its fingerprint"),
     "tokens": ("arith_hf.token_tables", "tokens", "print a tokenizer's table (table, csv, json)"),

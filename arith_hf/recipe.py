@@ -152,7 +152,8 @@ def places(config: Path | None, verb: str) -> dict[str, str]:
     if verb in PARENTS:
         known["model_name_or_path"] = checkpoints / PARENTS[verb]
     if verb != "evaluate":
-        known["output_dir"] = root / "data" / model if verb == "corpus" else checkpoints / stage
+        made = {"corpus": root / "data" / model, "fetch": root / "data" / "raw" / model}
+        known["output_dir"] = made.get(verb, checkpoints / stage)
     return {key: str(path) for key, path in known.items()}
 
 
