@@ -31,6 +31,7 @@ VERBS = {  # verb -> (module, function, what it does)
     "pretrain": ("arith_hf.train.pretrain", "main", "train a new model on packed text"),
     "gumbel": ("arith_hf.train.gumbel", "main", "tune on answers alone, the model writing its own workings"),
     "sft": ("arith_hf.train.sft", "main", "tune on prompt and completion, in full or with LoRA (use_peft)"),
+    "dpo": ("arith_hf.train.dpo", "main", "tune on pairs of a better and a worse completion, in full or with LoRA"),
     "grpo": ("arith_hf.train.grpo", "main", "reinforce right answers"),
     "audit-reward": ("arith_hf.audit", "main", "find out whether a reward function can be cheated"),
     "doctor": ("arith_hf.doctor", "main", "say what is wrong with a run of grpo, and what to try"),

@@ -24,7 +24,7 @@ from arith_hf.corpus import addition, card, census, draw, exam, expression
 from arith_hf.corpus.arguments import CorpusArguments
 
 FACTS = "facts.txt"  # every single fact of the training rows, one a line
-FOLDERS = ("pretrain", "sft", "prompts", "heldout", "test", "harder", "whole")
+FOLDERS = ("pretrain", "sft", "prompts", "preferences", "heldout", "test", "harder", "whole")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -74,8 +74,9 @@ def build(arguments: CorpusArguments, command: str | None = None) -> dict[str, A
     taken = census.take(folder, sorted(names, key=place), arguments.form)
     facts = taken.pop("facts")
     files.write_text(folder / FACTS, "".join(f"{fact}\n" for fact in facts))
-    # Neither the place nor the number of workers changes what is in the files.
-    said = {k: v for k, v in dataclasses.asdict(arguments).items() if k not in ("output_dir", "num_proc")}
+    # Neither the place nor the number of workers changes what is in the files, nor do pairs that are not asked for.
+    apart = ("output_dir", "num_proc", *(() if arguments.num_preferences else ("num_preferences",)))
+    said = {k: v for k, v in dataclasses.asdict(arguments).items() if k not in apart}
     manifest = {
         "task": arguments.form,
         "seed": arguments.seed,

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from arith_hf import notation, tasks
+from arith_hf.corpus import preferences
 from arith_hf.corpus.arguments import CorpusArguments, key, need
 from arith_hf.corpus.draw import Row, describe, split_of
 from arith_hf.notation.addition import Addition
@@ -49,6 +50,8 @@ class AdditionArguments(CorpusArguments):
         need(self.min_digits, "max_digits", self.max_digits)
         need(2, "max_operands", self.max_operands)
         self.check_room()
+        if self.num_preferences and self.style != "columns":
+            raise ValueError(f"need style columns for num_preferences, got {self.style}: it has no step to be spoilt")
         if min(self.carry_rate, self.run_rate) < 0 or self.carry_rate + self.run_rate > 1:
             rates = (self.carry_rate, self.run_rate)
             raise ValueError(f"need carry_rate and run_rate of at least 0, at most 1 in all, got {rates}")
@@ -102,10 +105,16 @@ def prompts_row(rng: random.Random, split: str, recipe: AdditionArguments) -> Ro
     return {column: row[column] for column in ("prompt", "answer", "task", "level", "steps", "kind")}
 
 
+def preferences_row(rng: random.Random, split: str, recipe: AdditionArguments) -> Row:
+    knobs = {"carry_rate": recipe.carry_rate, "run_rate": recipe.run_rate}
+    return preferences.row(rng, lambda: pose(rng, split, recipe, **knobs), recipe)
+
+
 ROWS: dict[str, Callable[[random.Random, str, AdditionArguments], Row]] = {
     "pretrain": pretrain_row,
     "sft": sft_row,
     "prompts": prompts_row,
+    "preferences": preferences_row,
 }
 
 

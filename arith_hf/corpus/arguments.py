@@ -25,6 +25,7 @@ class CorpusArguments:
     num_pretrain: int = key(100_000, "pretraining documents")
     num_sft: int = key(20_000, "prompt and completion rows")
     num_prompts: int = key(2_000, "prompts for reinforcement")
+    num_preferences: int = key(0, "pairs of a sound working and one with a wrong step")
     num_validation: int = key(1_000, "validation rows beside each kind of training rows")
     num_test: int = key(1_000, "rows of each test set")
     num_harder: int = key(1_000, "problems of each set beyond those trained on")
@@ -38,11 +39,12 @@ class CorpusArguments:
         self.harder = list(known) if self.harder is None else [name for name in self.harder if name != "none"]
         if unknown := set(self.harder) - set(known):
             raise ValueError(f"need harder among {', '.join(known)}, got {', '.join(sorted(unknown))}")
-        for name in ("num_pretrain", "num_sft", "num_prompts", "num_validation", "num_test", "num_harder"):
+        amounts = ("num_pretrain", "num_sft", "num_prompts", "num_preferences")
+        for name in (*amounts, "num_validation", "num_test", "num_harder"):
             need(0, name, getattr(self, name))
         need(1, "num_proc", self.num_proc)
-        if not self.num_pretrain + self.num_sft + self.num_prompts:
-            raise ValueError("need rows to make, got num_pretrain 0, num_sft 0 and num_prompts 0")
+        if not any(getattr(self, name) for name in amounts):
+            raise ValueError(f"need rows to make, got {' 0, '.join(amounts[:-1])} 0 and {amounts[-1]} 0")
 
     @property
     def form(self) -> str:

@@ -31,7 +31,7 @@ rows = load_dataset("data/{name}", "{config}", split="{split}")
 - `prompt`, `completion`: a problem and its whole working in two; together they are a `trace`.
 - `problem`: what is asked, as it is written; `expression`: as the task has it; `solution`: the completion.
 - `answer`: the integer as text, or `ERROR` for a malformed problem.
-- `level`: {level}; `steps`: steps of its working;
+{pairs}- `level`: {level}; `steps`: steps of its working;
   `kind`: `valid` or `invalid` (malformed), as the parser found; `task`: `{task}`; `split`: see below.
 
 ## Splits
@@ -50,6 +50,10 @@ numbers. `facts.txt` lists every single fact that the training rows work out: {f
 
 ```yaml
 {recipe}```
+"""
+
+PAIRS = """- `chosen`, `rejected`: the completion, and the same with one step spoilt, the rest following from it; `kind`
+  says how, `step` which one, counted from 1.
 """
 
 
@@ -73,6 +77,7 @@ def write(name: str, manifest: dict[str, Any], said: dict[str, str]) -> str:
         overlap=", ".join(f"{pair} {shared}" for pair, shared in manifest["overlap"].items()),
         facts=manifest["facts"]["distinct"],
         sources=said["sources"],
+        pairs=PAIRS if any("preferences" in name for name in names) else "",
         level=said["level"],
         normal=said["normal"],
         split_text=said["split"],

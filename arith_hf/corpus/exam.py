@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import cycle
 from types import ModuleType
 
-from arith_hf import tasks
+from arith_hf import notation, tasks
+from arith_hf.corpus import draw
 from arith_hf.corpus.arguments import CorpusArguments
 from arith_hf.corpus.draw import Row, describe, mapped, split_of
 from arith_hf.tasks.base import OFF
@@ -32,6 +33,12 @@ def files(room: ModuleType, recipe: CorpusArguments) -> Iterator[tuple[str, Iter
         for place in ("harder", "heldout") if recipe.num_harder and name in (recipe.harder or ()) else ():
             rows = drawn(f"{place}/{name}", room.pose, knobs, recipe.num_harder, recipe)
             yield f"{place}/{name}.jsonl", map(hint, rows, cycle(HINTS))
+    if recipe.num_preferences and recipe.num_test:
+        draws: Row = {"make": room.ROWS["preferences"], "seed": f"{recipe.task}/test/preferences", "split": "test"}
+        yield (
+            "test/preferences.jsonl",
+            iter(distinct("test/preferences", recipe.num_test, recipe, draw.draw_batch, draws)),
+        )
     for name, problems in room.whole(recipe).items():
         yield f"whole/{name}.jsonl", listed(problems, recipe)
 
@@ -60,15 +67,20 @@ def hint(row: Row, kind: str) -> Row:
 
 def drawn(name: str, pose: Callable, knobs: Row, count: int, recipe: CorpusArguments) -> list[Row]:
     """Rows of a test set, distinct but for those of the plain sampler."""
-    normalise = tasks.get(recipe.task).normalise
+    return distinct(name, count, recipe, draw_batch, {"name": name, "pose": pose, "knobs": knobs})
+
+
+def distinct(name: str, count: int, recipe: CorpusArguments, make: Callable, options: Row) -> list[Row]:
+    """The first rows that `make` draws, of each problem one but for those of the plain sampler."""
+    normalise, form = tasks.get(recipe.task).normalise, notation.of(recipe.form)
     rows: list[Row] = []
     seen: set[str] = set()
     tried = 0
     while len(rows) < count and tried < COPIES * count:
         some = range(tried, tried + max(count - len(rows), tried // 8))
         tried = some.stop
-        for row in mapped(draw_batch, f"Drawing {name}", some, recipe, name=name, pose=pose, knobs=knobs):
-            normal = normalise(row["expression"])
+        for row in mapped(make, f"Drawing {name}", some, recipe, **options):
+            normal = normalise(row.get("expression") or form.posed(row["prompt"]))
             if len(rows) < count and (name == "test/seed" or normal not in seen):
                 seen.add(normal)
                 rows.append(row)

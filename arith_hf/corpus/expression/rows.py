@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from arith_hf import tasks
+from arith_hf.corpus import preferences
 from arith_hf.corpus.draw import Row, describe, split_of
 from arith_hf.corpus.expression.arguments import ExpressionArguments
 from arith_hf.notation import expression as notation
@@ -83,6 +84,10 @@ def prompts_row(rng: random.Random, split: str, recipe: ExpressionArguments) -> 
     )
     row = describe(expression, split, recipe)
     return {column: row[column] for column in ("prompt", "answer", "task", "level", "steps", "kind")}
+
+
+def preferences_row(rng: random.Random, split: str, recipe: ExpressionArguments) -> Row:
+    return preferences.row(rng, lambda: pose_mixed(rng, split, recipe, invalid_rate=0.0), recipe)
 
 
 def pretrain_row(rng: random.Random, split: str, recipe: ExpressionArguments) -> Row:
@@ -223,6 +228,7 @@ ROWS: dict[str, Callable[[random.Random, str, ExpressionArguments], Row]] = {
     "pretrain": pretrain_row,
     "sft": sft_row,
     "prompts": prompts_row,
+    "preferences": preferences_row,
 }
 
 

@@ -1,0 +1,124 @@
+"""Preference tuning with TRL's `DPOTrainer`, in full or with LoRA: what was chosen becomes likelier than the rejected.
+
+May not know what makes a completion the better one. The reference is the parent, loaded again by its path; with LoRA it
+is the base without its adapter.
+
+    accelerate launch --config_file recipes/accelerate/cpu.yaml -m arith_hf dpo --config recipes/M/dpo.yaml
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from datasets import Dataset
+from peft import PeftModel
+from transformers import PreTrainedTokenizerBase, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from trl import DPOConfig, DPOTrainer, ModelConfig, get_peft_config
+
+from arith_hf import preferences, recipe, tokenizer
+from arith_hf.train import checks, data, resume, stage
+from arith_hf.train.samples import Samples
+
+SCORES = ("preferred", "preferred_by_token", "margin", "perplexity_chosen", "perplexity_rejected")
+
+
+@dataclass
+class DpoArguments(stage.StageArguments):
+    """Keys of ours for preferences; all others are `DPOConfig`'s and TRL `ModelConfig`'s."""
+
+    _argument_group_name = "dpo"
+    num_eval_pairs: int = field(
+        default=200,
+        metadata={
+            "help": "Held-out pairs whose likelihoods are measured at each evaluation (eval_preferred and its like); "
+            "0: none."
+        },
+    )
+
+
+class Preferred(TrainerCallback):
+    """At each evaluation: how likely both sides of held-out pairs are, as `arith-hf evaluate` measures it.
+
+    Puts them among the metrics: `eval_preferred` and the others of SCORES.
+    """
+
+    def __init__(self, trainer: DPOTrainer, pairs: Dataset) -> None:
+        self.trainer, self.pairs = trainer, list(pairs)
+
+    def on_evaluate(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        model = self.trainer.accelerator.unwrap_model(self.trainer.model)
+        found = preferences.summarize(preferences.likelihoods(model, self.trainer.processing_class, self.pairs))
+        scores = {f"eval_{key}": found[key] for key in SCORES}
+        if metrics is not None:
+            metrics.update(scores)
+        self.trainer.log(dict(scores))
+
+
+def main(argv: list[str]) -> None:
+    trainer, run = prepare(argv)
+    if run.resume_from:  # TRL counts from the start or the resume on
+        trainer._total_train_tokens = int(resume.last_logged(run.resume_from, "num_tokens") or 0)
+    stage.run(trainer, run)
+    stage.finish(trainer, run)
+
+
+def prepare(argv: list[str]) -> tuple[DPOTrainer, stage.Run]:
+    """Everything checked and loaded, nothing trained."""
+    own, training, model_config = recipe.read((DpoArguments, DPOConfig, ModelConfig), argv, "dpo")
+    checks.require_steps(training)
+    stage.count_tokens(training)
+    model, model_tokenizer = data.load_parent(model_config)
+    if isinstance(model, PeftModel):
+        raise ValueError(
+            f"need a full or merged model to start from, got the adapter {model_config.model_name_or_path}"
+        )
+    data.check_tokenizer(model_tokenizer, own.dataset_name)
+    splits = data.load(own.dataset_name, "preferences", preferences.COLUMNS)
+    for rows in splits:
+        preferences.check(rows, own.dataset_name)
+    with training.main_process_first():
+        train, validation = (
+            fit(rows.select_columns([*preferences.COLUMNS]), model_tokenizer, training.max_length, own.overlong)
+            for rows in splits
+        )
+    run = stage.begin(
+        "dpo", argv, (own, training, model_config), training, model_tokenizer, model_config.model_name_or_path
+    )
+    alone = model_config.use_peft or training.precompute_ref_log_probs  # the model tells what it was by itself
+    trainer = DPOTrainer(
+        model=model,
+        ref_model=None if alone else data.load_parent(model_config)[0],
+        args=training,
+        train_dataset=as_asked(train, model_tokenizer),
+        eval_dataset=as_asked(validation, model_tokenizer),
+        processing_class=model_tokenizer,
+        peft_config=get_peft_config(model_config),
+    )
+    if own.num_eval_pairs:
+        trainer.add_callback(Preferred(trainer, validation.select(range(min(own.num_eval_pairs, len(validation))))))
+    if own.num_eval_generations and tokenizer.task_of(model_tokenizer) != "text":
+        prompts = validation.select(range(min(own.num_eval_generations, len(validation))))
+        trainer.add_callback(
+            Samples(trainer, prompts.rename_column("chosen", "completion"), own.num_sample_generations)
+        )
+    return trainer, run
+
+
+def fit(rows: Dataset, model_tokenizer: PreTrainedTokenizerBase, max_length: int | None, overlong: str) -> Dataset:
+    """Pairs whose longer side takes at most `max_length` tokens with the prompt: TRL would cut it off in silence."""
+    for column in preferences.COLUMNS:
+        data.encode(model_tokenizer, list(rows[column]))  # what cannot be expressed is an error
+    encoded = [preferences.encode(model_tokenizer, cast(dict[str, Any], row)) for row in rows]
+    lengths = [len(begun) + max(map(len, both)) for begun, *both in encoded]
+    return data.keep(rows, lengths, max_length, overlong)
+
+
+def as_asked(rows: Dataset, model_tokenizer: PreTrainedTokenizerBase) -> Dataset:
+    """As TRL shall write them: turns of a conversation where there is a template for them."""
+    return rows.map(preferences.conversation, desc="Writing turns") if model_tokenizer.chat_template else rows
