@@ -8,7 +8,6 @@ May not train, nor draw a problem: the test sets are files of the corpus.
 
 import json
 import math
-import os
 import sys
 import time
 from collections import Counter
@@ -16,11 +15,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from accelerate import Accelerator
 from transformers.utils.logging import disable_progress_bar
 
 from arith_hf import checkpoint, estimates, files, probes, provenance, recipe, scoring, summary, tokenizer
 from arith_hf.answering import Answered, Examiner, answer
+from arith_hf.examined import check_corpus, start
+from arith_hf.language import evaluation
 from arith_hf.protocols import PROTOCOLS, EvaluateArguments, chosen, read_problems
 
 Row = dict[str, Any]
@@ -28,6 +28,9 @@ Row = dict[str, Any]
 
 def main(argv: list[str]) -> None:
     """Answer, score, write samples.jsonl, evaluate.txt and evaluate.json; the last line printed is one JSON object."""
+    if evaluation.is_asked(argv):
+        evaluation.main(argv)
+        return
     began, started = time.time(), time.monotonic()
     (own,) = recipe.read((EvaluateArguments,), argv, "evaluate")
     data = Path(own.dataset_name)
@@ -73,17 +76,6 @@ def main(argv: list[str]) -> None:
     write(Path(own.output_dir or own.checkpoint), report, lines, began)
 
 
-def start() -> Accelerator:
-    """The processes of this launch; ValueError where each would do all of the work and write the same files."""
-    accelerator, launched = Accelerator(), int(os.environ.get("WORLD_SIZE", "1"))
-    if launched != accelerator.num_processes:
-        raise ValueError(
-            f"{launched} processes were launched but each one works alone: "
-            "set ACCELERATE_USE_CPU=true (several processes on a CPU), or launch one process"
-        )
-    return accelerator
-
-
 # Reading
 
 
@@ -95,17 +87,6 @@ def read_facts(data: Path) -> set[str] | None:
     if files.sha256(path := data / "facts.txt") != listed["sha256"]:
         raise ValueError(f"{path} is not the file that the corpus was finished with: run make corpus MODEL={data.name}")
     return set(path.read_text(encoding="utf-8").splitlines())
-
-
-def check_corpus(data: Path, path: Path, model_tokenizer: Any) -> None:
-    """ValueError where the checkpoint's tokenizer is not the one that signed the corpus (models not ours sign none)."""
-    signature = files.read_json(data / "manifest.json").get("tokenizer_fingerprint")
-    if signature and checkpoint.recorded_fingerprint(path):
-        repair = (
-            "give the corpus that the checkpoint was trained on; if tokenizer.yaml was edited since, put the old one "
-            f"back and run make tokenizer MODEL={data.name}"
-        )
-        tokenizer.require(model_tokenizer, signature, str(data), repair)
 
 
 # Judging

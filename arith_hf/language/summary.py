@@ -1,0 +1,46 @@
+"""evaluate.txt of a model of natural text: what a person reads of a report.
+
+May not know how a number came about.
+"""
+
+from typing import Any
+
+KINDS = {"trained": "this model", "untrained": "untrained", "unigram": "token frequencies"}
+Row = dict[str, Any]
+
+
+def summarize(report: Row) -> str:
+    lines = [f"{report['checkpoint']}, {report['parameters']} parameters, {report['vocab_size']} tokens", ""]
+    lines.append(
+        f"perplexity of whole documents, each token scored once; at most {report['context_length']} tokens are seen, "
+        f"windows {report['stride']} apart"
+    )
+    for source, block in report["perplexity"].items():
+        unknown = f", {block['unknown']} of them unknown" if block["unknown"] else ""
+        lines.append(f"  {source}: {block['n']} documents, {block['tokens']} tokens{unknown}, {block['bytes']} bytes")
+        lines += [table_row(said, block[kind]) for kind, said in KINDS.items() if kind in block]
+    if found := report["yesno"]:
+        low, high = found["accuracy_interval"]
+        lines += ["", f"yes or no: {found['accuracy']:.2%} [{low:.2%}, {high:.2%}] right, n {found['n']}"]
+        lines.append(
+            f"  the more frequent answer {found['majority']:.2%}, chance 50 %; said yes {found['said_yes']:.2%}"
+        )
+        if found["cut"]:
+            lines.append(f"  passages cut from the left for want of room: {found['cut']}")
+    for row in report["samples"]:
+        how = "greedy" if row["temperature"] == 0 else f"temperature {row['temperature']}"
+        end = "" if row["finished"] else " ..."
+        lines += ["", f"{row['prompt']!r}, {how}:", f"  {' / '.join(row['completion'].splitlines())}{end}"]
+    return "\n".join([*lines, ""])
+
+
+def table_row(label: str, block: Row) -> str:
+    return (
+        f"    {label:<18} perplexity {block['perplexity']:10.2f}{interval(block['perplexity_interval'], 2)}"
+        f"  bits per byte {block['bits_per_byte']:7.4f}{interval(block['bits_per_byte_interval'], 4)}"
+    )
+
+
+def interval(found: list[float] | None, places: int) -> str:
+    """A single document has none."""
+    return "" if found is None else f" [{found[0]:.{places}f}, {found[1]:.{places}f}]"
