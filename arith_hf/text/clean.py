@@ -5,6 +5,7 @@ May not know why a document is wanted. Paragraphs stay, the lines of one too; cl
 
 import re
 import unicodedata
+from functools import lru_cache
 from typing import Literal, get_args
 
 import ftfy
@@ -13,6 +14,7 @@ Urls = Literal["keep", "remove", "token"]
 URL = re.compile(r"\b(?:(?:https?|ftp)://|www\.)[^\s<>\"]*[^\s<>\".,;:!?()\[\]{}'»”’]", re.IGNORECASE)
 URL_TOKEN = "<url>"
 CONFIG = ftfy.TextFixerConfig(uncurl_quotes=False, normalization="NFC", explain=False)  # repaired, not restyled
+NEEDLESS = re.compile(r"[ %'-~!-$]*")  # printable ASCII without &: ftfy leaves it
 LINE_END = re.compile(r"\r\n?|[\v\f\x1c-\x1e\x85\u2028\u2029]")
 UNSEEN = re.compile(
     "[\x00-\x08\x0e-\x1b\x1f\x7f-\x84\x86-\x9f"  # control characters
@@ -38,9 +40,16 @@ def clean(text: str, urls: Urls = "keep") -> str:
 
 
 def once(text: str, urls: Urls) -> str:
-    text = LINE_END.sub("\n", ftfy.fix_text(text, CONFIG))
-    text = UNSEEN.sub("", text)
+    lines = LINE_END.sub("\n", text).split("\n")
+    markup = "<" in text  # then an entity may be meant: the same rule as ftfy's
+    text = "\n".join(line if NEEDLESS.fullmatch(line) else repaired(line, not markup) for line in lines)
+    text = UNSEEN.sub("", LINE_END.sub("\n", text))
     if urls != "keep":
         text = URL.sub(URL_TOKEN if urls == "token" else "", text)
     text = EDGE.sub("\n", BLANK.sub(" ", text))
     return unicodedata.normalize("NFC", PARAGRAPH.sub("\n\n", text).strip())
+
+
+@lru_cache(1 << 14)  # each text is asked for at least twice
+def repaired(line: str, entities: bool) -> str:
+    return ftfy.fix_text(line, CONFIG, unescape_html=entities)

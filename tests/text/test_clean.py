@@ -1,10 +1,11 @@
 import unicodedata
 
+import ftfy
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from arith_hf.text.clean import clean
+from arith_hf.text.clean import CONFIG, NEEDLESS, clean
 
 TEXTS = (
     st.text()
@@ -62,3 +63,14 @@ def test_urls():
     assert clean("The www of http, as www. and http:// say", "remove") == "The www of http, as www. and http:// say"
     with pytest.raises(ValueError, match="keep, remove, token, got 'drop'"):
         clean(text, "drop")
+
+
+@given(st.text(st.characters(max_codepoint=0x7E, exclude_characters="&", min_codepoint=0x20)))
+def test_what_ftfy_is_not_asked_for_it_would_leave(line):
+    assert NEEDLESS.fullmatch(line)
+    assert ftfy.fix_text(line, CONFIG) == line
+
+
+def test_entities_are_text_beside_markup():
+    assert clean("salt &amp; pepper\nfish &eacute;") == "salt & pepper\nfish é"
+    assert clean("<b>salt</b>\n&amp;") == "<b>salt</b>\n&amp;"
