@@ -5,7 +5,6 @@ May not know why a document is wanted. Paragraphs stay, the lines of one too; cl
 
 import re
 import unicodedata
-from functools import lru_cache
 from typing import Literal, get_args
 
 import ftfy
@@ -34,22 +33,23 @@ def clean(text: str, urls: Urls = "keep") -> str:
     """
     if urls not in get_args(Urls):
         raise ValueError(f"need urls to be one of {', '.join(get_args(Urls))}, got {urls!r}")
-    while (cleaned := once(text, urls)) != text:  # a part removed may have stood within another
+    known: dict[tuple[str, bool], str] = {}
+    while (cleaned := once(text, urls, known)) != text:  # a part removed may have stood within another
         text = cleaned
     return text
 
 
-def once(text: str, urls: Urls) -> str:
+def once(text: str, urls: Urls, known: dict[tuple[str, bool], str]) -> str:
+    """One round; `known` are the lines that ftfy was asked for, which is most of the time."""
+    entities = "<" not in text  # else one may be meant as it is written: the rule of ftfy
     lines = LINE_END.sub("\n", text).split("\n")
-    markup = "<" in text  # then an entity may be meant: the same rule as ftfy's
-    text = "\n".join(line if NEEDLESS.fullmatch(line) else repaired(line, not markup) for line in lines)
-    text = UNSEEN.sub("", LINE_END.sub("\n", text))
+    for line in lines:
+        if not NEEDLESS.fullmatch(line) and (line, entities) not in known:
+            known[line, entities] = ftfy.fix_text(line, CONFIG, unescape_html=entities)
+    text = "\n".join(known.get((line, entities), line) for line in lines)
+    text = LINE_END.sub("\n", text)
+    text = UNSEEN.sub("", text)
     if urls != "keep":
         text = URL.sub(URL_TOKEN if urls == "token" else "", text)
     text = EDGE.sub("\n", BLANK.sub(" ", text))
     return unicodedata.normalize("NFC", PARAGRAPH.sub("\n\n", text).strip())
-
-
-@lru_cache(1 << 14)  # each text is asked for at least twice
-def repaired(line: str, entities: bool) -> str:
-    return ftfy.fix_text(line, CONFIG, unescape_html=entities)

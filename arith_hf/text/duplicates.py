@@ -47,9 +47,8 @@ class NearDuplicates:
             raise ValueError(f"need 0 < threshold <= 1, num_perm and shingle > 0 and seed >= 0, got {said}")
         self.threshold, self.num_perm, self.shingle, self.seed = threshold, num_perm, shingle, seed
         shape = bands(threshold, num_perm)
-        self.odd = (
-            np.random.default_rng(seed).integers(1 << 63, size=shape, dtype=np.uint64) * 2 + 1
-        )  # a hash of a band
+        rng = np.random.default_rng(seed)
+        self.odd = rng.integers(1 << 63, size=shape, dtype=np.uint64) * 2 + 1  # what a band is hashed by
         self.file = temporary()
         self.file.execute("CREATE TABLE bands (key INTEGER PRIMARY KEY, document INTEGER)")
         self.file.execute("CREATE TABLE documents (document INTEGER PRIMARY KEY, hashes BLOB)")
@@ -77,7 +76,7 @@ class NearDuplicates:
 
     def hashes(self, text: str) -> np.ndarray:
         """The minimal hashes of the shingles; a text of fewer words is one shingle, one without words is its marks."""
-        found = words(text) or [text.strip()]
+        found = words(text) or [ascii(text.strip())]
         size = min(self.shingle, len(found))
         minimal = RMinHash(self.num_perm, self.seed)
         minimal.update(map(" ".join, zip(*(found[start:] for start in range(size)), strict=False)))

@@ -60,7 +60,7 @@ def test_the_estimate_is_that_of_the_definition():
     assert (one == other).mean() == pytest.approx(148 / (198 + 248 - 148), abs=0.03)
 
 
-@given(st.lists(st.text("aB .", max_size=6), max_size=8), st.integers(0, 1 << 32))
+@given(st.lists(st.text("aB .") | st.text(st.characters()), max_size=8), st.integers(0, 1 << 32))
 def test_an_exact_copy_is_always_near_and_the_same_seed_says_the_same(texts, seed):
     first, again = NearDuplicates(seed=seed), NearDuplicates(seed=seed)
     answers = [first.seen(text) for text in texts]
@@ -86,6 +86,11 @@ def test_a_footer_that_all_share_is_no_copy_and_costs_no_recall():
     texts = [" ".join(f"d{number}w{place}" for place in range(80)) for number in range(300)]
     assert not any(near.seen(f"{text} {footer}") for text in texts)
     assert all(near.seen(f"{text} {footer} the end") for text in texts)
+
+
+def test_texts_without_words_are_told_by_their_marks():
+    for near in (NearDuplicates(), ExactDuplicates()):
+        assert [near.seen(text) for text in ("?!", "", " ?!\n", "...", "\ud800", "")] == [0, 0, 1, 0, 0, 1]
 
 
 @pytest.mark.parametrize(
