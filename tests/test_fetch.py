@@ -1,5 +1,6 @@
 """The stage `fetch`, with stand-ins for apt-get, dpkg-deb and mandoc on the path: no network, no Debian."""
 
+import gzip
 import os
 import shutil
 import subprocess
@@ -44,8 +45,6 @@ def man(name: str, head: str, about: str) -> str:
 
 def pack(mirror: Path, package: str, contents: dict[str, str]) -> None:
     """A package as the stand-in of dpkg-deb opens it."""
-    import gzip
-
     root = mirror / f"of-{package}"
     for name, text in (contents | {f"usr/share/doc/{package}/copyright": "License: MIT\n free"}).items():
         path = root / name
@@ -215,8 +214,6 @@ def test_the_beginning_ends_with_a_sentence():
 
 @pytest.mark.skipif(not shutil.which("mandoc"), reason="needs mandoc")
 def test_a_man_page_is_read_by_mandoc(tmp_path):
-    import gzip
-
     page = b".TH LS 1\n.SH NAME\nls \\- list directory contents\n.SH DESCRIPTION\nIt\n.B lists.\n"
     (tmp_path / "ls.1.gz").write_bytes(gzip.compress(page))
     found = pages.read_man(tmp_path / "ls.1.gz", "en", Path(shutil.which("mandoc") or ""))

@@ -1,4 +1,4 @@
-"""The corpus stage: a recipe in, a folder of problems and workings out.
+"""The corpus stage: a recipe in, a folder of problems and workings out, or of natural text.
 
 May not know any tokenizer, model or trainer; what a row holds is known to the room of its task beside this file.
 The manifest is removed first and written last, so that a folder with one is a finished corpus. provenance.json is there
@@ -10,9 +10,12 @@ from then on, so that an interrupted corpus is known as one, and may be made aga
 import dataclasses
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib import import_module
 from itertools import chain
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import Any
 
@@ -23,6 +26,7 @@ from arith_hf import files, provenance, recipe
 from arith_hf.corpus import addition, card, census, draw, exam, expression
 from arith_hf.corpus.arguments import CorpusArguments
 
+Writer = Callable[[Path], dict[str, Any]]
 FACTS = "facts.txt"  # every single fact of the training rows, one a line
 FOLDERS = ("pretrain", "sft", "prompts", "preferences", "heldout", "test", "harder", "whole")
 
@@ -31,17 +35,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Read the recipe, write the corpus, print what was written."""
     arguments = read(argv or [])
     started = time.perf_counter()
+    if getattr(arguments, "analyze_only", False):
+        analyze(arguments)
+        return 0
     lock = files.hold(Path(arguments.output_dir)) if arguments.output_dir else None
     try:
         manifest = build(arguments, f"arith-hf corpus {shlex.join(argv or [])}")
     finally:
         if lock:
             lock.release()
-    show(str(arguments.output_dir), manifest, time.perf_counter() - started)
+    closing(arguments.task)(str(arguments.output_dir), manifest, time.perf_counter() - started)
     return 0
 
 
-def read(argv: Sequence[str]) -> CorpusArguments:
+def analyze(arguments: Any) -> None:
+    """The counts of a corpus, all of which is made aside and thrown away."""
+    started = time.perf_counter()
+    with TemporaryDirectory(prefix="arith-hf-") as aside:
+        name = Path(arguments.output_dir or "corpus").name
+        manifest = build(dataclasses.replace(arguments, output_dir=str(Path(aside, name))))
+    closing(arguments.task)(f"{arguments.output_dir} (nothing written)", manifest, time.perf_counter() - started)
+
+
+def read(argv: Sequence[str]) -> Any:
     """The keys of the task that the recipe or the command line names."""
     said = recipe.peek(argv, "task") or "expression"
     (arguments,) = recipe.read((room(said).Arguments,), argv, verb="corpus")
@@ -51,43 +67,42 @@ def read(argv: Sequence[str]) -> CorpusArguments:
 def room(task: str) -> ModuleType:
     """Where the keys and the rows of a task are."""
     rooms = {"expression": expression, "addition": addition}
+    if task == "text":
+        try:
+            return import_module("arith_hf.corpus.text")  # here: it needs libraries that problems do not
+        except ModuleNotFoundError as error:
+            raise ValueError(f"{error}: a corpus of text needs `pip install -e '.[text]'`") from error
     if task not in rooms:
-        raise ValueError(
-            f"unknown task {task!r}: need one of {', '.join(rooms)} (how sums are written goes into style)"
-        )
+        listed = ", ".join([*rooms, "text"])
+        raise ValueError(f"unknown task {task!r}: need one of {listed} (how sums are written goes into style)")
     return rooms[task]
 
 
-def build(arguments: CorpusArguments, command: str | None = None) -> dict[str, Any]:
+def build(arguments: Any, command: str | None = None) -> dict[str, Any]:
     """Write every file of a corpus, the manifest last, and return the manifest."""
     started, made = time.time(), provenance.start("corpus", command)
     if not arguments.output_dir:
         raise ValueError("need output_dir, the folder to write, such as --output_dir data/expression")
     folder, of = Path(arguments.output_dir), room(arguments.task)
     require_own(folder)
-    exams = [(name, list(rows)) for name, rows in exam.files(of, arguments)]  # fails before anything is lost
+    write = of_text(of, arguments) if arguments.task == "text" else of_problems(of, arguments)
     clear(folder, made)
-    names = []
-    for name, rows in chain(exams, draw.files(of, arguments)):
-        files.write_jsonl(folder / name, rows)
-        names.append(name)
-    taken = census.take(folder, sorted(names, key=place), arguments.form)
-    facts = taken.pop("facts")
-    files.write_text(folder / FACTS, "".join(f"{fact}\n" for fact in facts))
+    parts = write(folder)
     # Neither the place nor the number of workers changes what is in the files, nor do pairs that are not asked for.
-    apart = ("output_dir", "num_proc", *(() if arguments.num_preferences else ("num_preferences",)))
+    unsaid = () if getattr(arguments, "num_preferences", 1) else ("num_preferences",)
+    apart = ("output_dir", "num_proc", "analyze_only", *unsaid)
     said = {k: v for k, v in dataclasses.asdict(arguments).items() if k not in apart}
     manifest = {
         "task": arguments.form,
         "seed": arguments.seed,
         "recipe": said,
-        **taken,
-        "facts": {"distinct": len(facts), "sha256": files.sha256(folder / FACTS)},
+        **parts,
         "tokenizer_fingerprint": None,  # until the tokenizer stage signs it
     }
     if any(manifest["overlap"].values()):
-        raise RuntimeError(f"splits share problems, which must not be: {manifest['overlap']}; {folder} is not finished")
-    files.write_text(folder / "README.md", card.write(folder.resolve().name, manifest, of.CARD))
+        raise RuntimeError(f"splits share rows, which must not be: {manifest['overlap']}; {folder} is not finished")
+    of_task = of.write_card if arguments.task == "text" else partial(card.write, said=of.CARD)
+    files.write_text(folder / "README.md", of_task(folder.resolve().name, manifest))
     made |= {
         "seed": arguments.seed,
         "recipe_sha256": provenance.digest(said),
@@ -98,6 +113,29 @@ def build(arguments: CorpusArguments, command: str | None = None) -> dict[str, A
     files.write_json(folder / provenance.NAME, made)
     files.write_mark(folder / "manifest.json", manifest, started)
     return manifest
+
+
+def of_problems(of: ModuleType, arguments: CorpusArguments) -> Writer:
+    """Writes the files of problems and their facts; the test sets, which may be impossible, are drawn before."""
+    exams = [(name, list(rows)) for name, rows in exam.files(of, arguments)]
+
+    def write(folder: Path) -> dict[str, Any]:
+        names = []
+        for name, rows in chain(exams, draw.files(of, arguments)):
+            files.write_jsonl(folder / name, rows)
+            names.append(name)
+        taken = census.take(folder, sorted(names, key=place), arguments.form)
+        facts = taken.pop("facts")
+        files.write_text(folder / FACTS, "".join(f"{fact}\n" for fact in facts))
+        return {**taken, "facts": {"distinct": len(facts), "sha256": files.sha256(folder / FACTS)}}
+
+    return write
+
+
+def of_text(of: ModuleType, arguments: Any) -> Writer:
+    """Writes the files of text; the sources, which may not be there, are opened before."""
+    of.ready(arguments)
+    return lambda folder: of.write(folder, arguments, place)
 
 
 def require_own(folder: Path) -> None:
@@ -137,6 +175,11 @@ def place(name: str) -> tuple[int, int, str]:
     """Order of a file in the manifest: by folder, training rows before validation rows."""
     part, file = name.split("/")
     return FOLDERS.index(part), file != "train.jsonl", file
+
+
+def closing(task: str) -> Callable[[str, dict[str, Any], float], None]:
+    """What prints the closing tables."""
+    return room(task).show if task == "text" else show
 
 
 def show(folder: str, manifest: dict[str, Any], seconds: float) -> None:

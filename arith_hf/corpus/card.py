@@ -88,11 +88,13 @@ def write(name: str, manifest: dict[str, Any], said: dict[str, str]) -> str:
 
 
 def configs(names: list[str]) -> list[dict[str, Any]]:
-    """One configuration per folder, one split per file."""
+    """One configuration per folder, one split per file or pattern of shards."""
     return [
         {
             "config_name": config,
-            "data_files": [{"split": name.removesuffix(".jsonl").split("/")[1], "path": name} for name in inside],
+            "data_files": [
+                {"split": name.removesuffix(".jsonl").removesuffix("-*").split("/")[1], "path": name} for name in inside
+            ],
         }
         for config, inside in groupby(names, key=lambda name: name.split("/")[0])
     ]

@@ -1,0 +1,175 @@
+"""Conversations, preferences and questions of yes or no: validated, each once, and on one side of the splits only.
+
+May not know any chat template. A row that says of what it is (`topic`) is split by that, any other by its prompt.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from datasets.utils import tqdm
+
+from arith_hf import files
+from arith_hf.corpus.text import sources
+from arith_hf.corpus.text.arguments import TextArguments
+from arith_hf.corpus.text.splits import Sides, split_of
+from arith_hf.text.clean import clean
+from arith_hf.text.duplicates import ExactDuplicates
+
+Row = dict[str, Any]
+FILES = {  # what is made of each key's rows, by split
+    "conversations": {"train": "sft/train.jsonl", "validation": "sft/validation.jsonl"},
+    "preferences": {
+        "train": "preferences/train.jsonl",
+        "validation": "preferences/validation.jsonl",
+        "test": "test/preferences.jsonl",
+    },
+    "yesno": {"test": "test/yesno.jsonl"},
+}
+SPLITS = {"conversations": "train", "preferences": "train", "yesno": "validation"}  # read of the Hub, if none is said
+DRAFT = "sft/.pairs.part"
+
+
+class Unfit(Exception):
+    """Why a row is left out."""
+
+
+def write(folder: Path, arguments: TextArguments) -> tuple[list[str], dict[str, Row]]:
+    """The names of the files, and of each key what was read, left out and kept."""
+    names: list[str] = []
+    tallies: dict[str, Row] = {}
+    sides, draft = Sides(), folder / DRAFT
+    for what in FILES:
+        if not getattr(arguments, what):
+            continue
+        read, removed, kept = Counter[str](), Counter[str](), Counter[str]()
+        try:
+            files.write_jsonl(draft, gather(what, arguments, sides, read, removed, kept))
+            for split, name in FILES[what].items():
+                if kept[split]:
+                    files.write_jsonl(
+                        folder / name, (row["row"] for row in files.read_jsonl(draft) if row["split"] == split)
+                    )
+                    names.append(name)
+        finally:
+            draft.unlink(missing_ok=True)
+        tallies[what] = {"read": read["rows"], "removed": dict(sorted(removed.items())), "kept": dict(kept)}
+        if lacking := [name for split, name in FILES[what].items() if not kept[split]]:
+            raise ValueError(
+                f"nothing is left of `{what}` for {lacking[0]}: {read['rows']} read, removed: {dict(removed)}"
+            )
+    return names, tallies
+
+
+def gather(
+    what: str,
+    arguments: TextArguments,
+    sides: Sides,
+    read: Counter[str],
+    removed: Counter[str],
+    kept: Counter[str],
+) -> Iterator[Row]:
+    """Each row that is fit, under `row`, with its split."""
+    exact = ExactDuplicates()
+    for path in getattr(arguments, what):
+        for row in tqdm(sources.rows(path, SPLITS[what]), desc=f"Reading {what}", unit=" rows"):
+            read["rows"] += 1
+            try:
+                made, prompt = READERS[what](row, arguments, f"{path}, row {read['rows']}")
+                if exact.seen(files.to_json(made)):
+                    raise Unfit("exact_duplicates")
+                split = side(what, row, prompt, arguments)
+                if split not in FILES[what]:
+                    raise Unfit("of_another_split")
+                if not sides.admits(prompt, split):
+                    raise Unfit("prompt_of_another_split")
+            except Unfit as reason:
+                removed[str(reason)] += 1
+                continue
+            kept[split] += 1
+            yield {"row": made, "split": split}
+
+
+def side(what: str, row: Row, prompt: str, arguments: TextArguments) -> str:
+    """The split of a row; questions of yes or no that are nobody's training rows are all a test."""
+    topic = row.get("topic")
+    if what == "yesno" and topic is None:
+        return "test"
+    return split_of(str(topic) if topic is not None else prompt, arguments.validation_share, arguments.test_share)
+
+
+# What a row is
+
+
+def conversation(row: Row, arguments: TextArguments, where: str) -> tuple[Row, str]:
+    """The messages of a row in any of three forms, and the first that the user says."""
+    if isinstance(row.get("messages"), list):
+        messages = [message(one, where) for one in row["messages"]]
+    elif "instruction" in row and "output" in row:
+        asked = "\n\n".join(part for part in (row["instruction"], row.get("input")) if part)
+        messages = [{"role": "user", "content": asked}, {"role": "assistant", "content": row["output"]}]
+    elif "prompt" in row and "completion" in row:
+        messages = [{"role": "user", "content": row["prompt"]}, {"role": "assistant", "content": row["completion"]}]
+    else:
+        needed = "messages, prompt and completion, or instruction and output"
+        raise ValueError(f"{where}: need the columns {needed}, got {', '.join(row)}")
+    roles = [one["role"] for one in messages]
+    spoken = roles[1:] if roles[:1] == ["system"] else roles
+    if not spoken or len(spoken) % 2 or spoken != ["user", "assistant"] * (len(spoken) // 2):
+        raise Unfit("roles")
+    messages = [{"role": one["role"], "content": fit(one["content"], arguments)} for one in messages]
+    return {"messages": messages}, next(one["content"] for one in messages if one["role"] == "user")
+
+
+def message(one: Any, where: str) -> Row:
+    if not isinstance(one, dict) or not {"role", "content"} <= set(one):
+        raise ValueError(f"{where}: need messages of role and content, got {str(one)[:60]!r}")
+    return one
+
+
+def preference(row: Row, arguments: TextArguments, where: str) -> tuple[Row, str]:
+    """A prompt with a better and a worse answer; answers may be conversations, of which the last message counts."""
+    if not {"prompt", "chosen", "rejected"} <= set(row):
+        raise ValueError(f"{where}: need the columns prompt, chosen, rejected, got {', '.join(row)}")
+    made = {name: fit(last(row[name], where), arguments) for name in ("prompt", "chosen", "rejected")}
+    if made["chosen"] == made["rejected"]:
+        raise Unfit("equal")
+    return made, made["prompt"]
+
+
+def last(value: Any, where: str) -> Any:
+    return message(value[-1], where)["content"] if isinstance(value, list) and value else value
+
+
+def question(row: Row, arguments: TextArguments, where: str) -> tuple[Row, str]:
+    if not {"question", "passage", "answer"} <= set(row):
+        raise ValueError(f"{where}: need the columns question, passage, answer, got {', '.join(row)}")
+    if not isinstance(row["answer"], bool):
+        raise Unfit("answer")
+    made = {name: fit(row[name], arguments) for name in ("question", "passage")}
+    return {**made, "answer": row["answer"]}, f"{made['passage']} {made['question']}"
+
+
+def fit(text: Any, arguments: TextArguments) -> str:
+    """The clean text of a turn; Unfit where it is empty or too long."""
+    if not isinstance(text, str) or not (cleaned := clean(text, arguments.urls)):
+        raise Unfit("empty")
+    if len(cleaned) > arguments.max_turn_characters:
+        raise Unfit("max_turn_characters")
+    return cleaned
+
+
+READERS: dict[str, Callable[[Row, TextArguments, str], tuple[Row, str]]] = {
+    "conversations": conversation,
+    "preferences": preference,
+    "yesno": question,
+}
+
+
+def passages(path: Path) -> Iterable[str]:
+    """What the questions of yes or no are asked of, and they themselves, one after another."""
+    if path.is_file():
+        for row in files.read_jsonl(path):
+            yield row["passage"]
+            yield row["question"]

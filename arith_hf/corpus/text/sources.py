@@ -1,0 +1,104 @@
+"""Rows of a source, read one after another by `datasets`: local files of text, JSON lines or parquet, or the Hub's.
+
+May not know what the rows are for. Nothing is gathered, so memory is flat; a local text file is one document.
+"""
+
+import os
+from collections.abc import Iterator
+from glob import escape, glob
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from datasets import load_dataset
+from datasets.exceptions import DatasetGenerationError
+
+KINDS = {"txt": "text", "text": "text", "md": "text", "jsonl": "json", "ndjson": "json", "parquet": "parquet"}
+PACKED = ("gz", "zst", "xz", "bz2")
+Row = dict[str, Any]
+
+
+def texts(path: str, column: str, split: str) -> Iterator[str]:
+    """The strings of a column, in the order of the files' names; ValueError names the first row without one."""
+    for number, row in enumerate(rows(path, split), start=1):
+        text = row.get("text" if "text" in row and len(row) == 1 else column)
+        if not isinstance(text, str):
+            raise ValueError(f"{path}, row {number}: need a text in the column `{column}`, got {told(row, column)}")
+        yield text
+
+
+def told(row: Row, column: str) -> str:
+    return repr(row[column])[:40] if column in row else f"the columns {', '.join(row)}"
+
+
+def rows(path: str, split: str = "train") -> Iterator[Row]:
+    """Each row of local files, or of a dataset of the Hub, `name`, `name:config` or either with `@split`."""
+    found = local(path)
+    if found is None:
+        name, _, after = path.partition("@")
+        yield from reading(path, *from_hub(name), split=after or split)
+        return
+    for kind, paths in groupby(found, kind_of):
+        options: Row = {"sample_by": "document"} if kind == "text" else {}
+        yield from reading(path, kind, data_files=[escape(str(one)) for one in paths], split="train", **options)
+
+
+def local(path: str) -> list[Path] | None:
+    """The files that a path means, by kind and name; None where it names a dataset of the Hub."""
+    place = Path(path)
+    if place.is_dir():
+        found = [one for one in place.rglob("*") if kind_of(one) and not hidden(one.relative_to(place))]
+    elif any(sign in path for sign in "*?["):
+        found = [one for one in map(Path, glob(path, recursive=True)) if one.is_file()]
+    elif place.is_file():
+        found = [place]
+    elif path.count("/") > 1 or place.suffix[1:] in (*KINDS, *PACKED) or path.startswith((".", "/", "~", "data/")):
+        raise FileNotFoundError(f"no file or folder {path}: `make fetch` brings it, or name another source")
+    else:
+        return None
+    if odd := [one for one in found if not kind_of(one)]:
+        raise ValueError(f"{odd[0]}: need files that end in .{', .'.join(KINDS)} (or those and .{', .'.join(PACKED)})")
+    if not found:
+        raise FileNotFoundError(f"{path} has no files that end in .{', .'.join(KINDS)}")
+    return sorted(found, key=lambda one: (kind_of(one), one.as_posix()))
+
+
+def hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
+def kind_of(path: Path) -> str:
+    """The builder of `datasets` that reads a file; "" where none does."""
+    endings = [ending[1:].lower() for ending in path.suffixes]
+    if endings and endings[-1] in PACKED:
+        endings.pop()
+    return KINDS.get(endings[-1], "") if endings else ""
+
+
+def from_hub(name: str) -> tuple[str, str | None]:
+    """
+    >>> from_hub("allenai/c4:en"), from_hub("google/boolq")
+    (('allenai/c4', 'en'), ('google/boolq', None))
+    """
+    name, _, config = name.partition(":")
+    return name, config or None
+
+
+def reading(path: str, builder: str, config: str | None = None, **options: Any) -> Iterator[Row]:
+    """Rows as they stream; ValueError names the source that cannot be read."""
+    try:
+        stream = iter(load_dataset(builder, config, streaming=True, **options))
+    except (OSError, ValueError) as error:
+        offline = os.environ.get("HF_HUB_OFFLINE", "0") not in ("0", "")
+        hint = " (HF_HUB_OFFLINE is set: HF_HUB_OFFLINE=0 allows the network)" if offline else ""
+        raise ValueError(
+            f"{path} is no file or folder, and no dataset of the Hub that can be read{hint}: {error}"
+        ) from error
+    while True:
+        try:
+            row = next(stream, None)
+        except (ValueError, DatasetGenerationError) as error:
+            raise ValueError(f"{path} could not be read: {' '.join(str(error).split())}") from error
+        if row is None:
+            return
+        yield row

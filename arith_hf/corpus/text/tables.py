@@ -1,0 +1,48 @@
+"""The closing tables of a corpus of text. May not know how it was made; they say what the manifest says."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def show(folder: str, manifest: dict[str, Any], seconds: float) -> None:
+    """Rows and characters of each file, and what became of each source."""
+    console = Console()
+    console.print(of_files(f"{folder} in {seconds:.1f} s", manifest["files"]))
+    console.print(of_sources(manifest["sources"]))
+    for what, told in manifest["pairs"].items():
+        listed = ", ".join(f"{reason} {count:,}" for reason, count in told["removed"].items()) or "none"
+        console.print(f"{what}: {told['read']:,} read, removed: {listed}")
+    shared = ", ".join(f"{pair} {count}" for pair, count in manifest["overlap"].items())
+    console.print(f"Texts shared between splits: {shared}.")
+
+
+def of_files(title: str, listed: dict[str, Any]) -> Table:
+    table = Table("file", "rows", "characters", "contents", title=title)
+    table.columns[0].no_wrap = True
+    table.columns[1].justify = table.columns[2].justify = "right"
+    for name, counts in listed.items():
+        shares = counts.get("sources", {})
+        told = ", ".join(f"{one}: {100 * rows / counts['rows']:.0f} %" for one, rows in shares.items())
+        table.add_row(name, f"{counts['rows']:,}", f"{counts['characters']:,}", told)
+    return table
+
+
+def of_sources(sources: dict[str, Any]) -> Table:
+    """A column for each source, a line for each filter that removed anything."""
+    table = Table("documents", *sources, title="what became of each source (characters)")
+    reasons = dict.fromkeys(reason for told in sources.values() for reason in told["removed"])
+    table.add_row("read", *(cell(told["read"]["documents"], told["read"]["characters"]) for told in sources.values()))
+    for reason in reasons:
+        counts = (
+            (told["removed"].get(reason, 0), told["removed_characters"].get(reason, 0)) for told in sources.values()
+        )
+        table.add_row(f"- {reason}", *(cell(*one) for one in counts))
+    for split in ("train", "validation", "test"):
+        table.add_row(split, *(f"{told['kept'].get(split, 0):,}" for told in sources.values()))
+    return table
+
+
+def cell(documents: int, characters: int) -> str:
+    return f"{documents:,} ({characters:,})" if documents else ""

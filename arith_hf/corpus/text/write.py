@@ -1,0 +1,42 @@
+"""All files of a corpus of text but its manifest, which is told what they are.
+
+May not know how a document is judged. What may fail for a recipe's sake is asked before anything is lost.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from arith_hf import files, provenance
+from arith_hf.corpus.text import census, documents, pairs, sources
+from arith_hf.corpus.text.arguments import TextArguments
+
+Row = dict[str, Any]
+
+
+def ready(arguments: TextArguments) -> None:
+    """ValueError or FileNotFoundError where a source cannot be read, or has not the column that is named."""
+    for source in arguments.each():
+        next(sources.texts(source.path, source.column, source.split), None)
+    for path in (*arguments.conversations, *arguments.preferences, *arguments.yesno, *arguments.evaluation_paths):
+        sources.local(path)
+
+
+def write(folder: Path, arguments: TextArguments, order: Callable[[str], Any]) -> Row:
+    """The files, and what the manifest says of them: counts, overlaps, what each filter removed, whose texts."""
+    names, of_pairs = pairs.write(folder, arguments)
+    more, of_sources = documents.write(folder, arguments, pairs.passages(folder / "test" / "yesno.jsonl"))
+    taken = census.take(folder, sorted([*names, *more], key=order))
+    return {**taken, "sources": of_sources, "pairs": of_pairs, "fetched": fetched(arguments)}
+
+
+def fetched(arguments: TextArguments) -> dict[str, Row]:
+    """The manifests of the stage `fetch` that the local sources lie beside: their hash, and whose texts they are."""
+    places = {parent for path in arguments.source_paths for parent in Path(path).parents}
+    found = {}
+    for place in sorted(places):
+        if provenance.read(place / provenance.NAME).get("stage") == "fetch" and (place / "manifest.json").is_file():
+            listed = files.read_object(place / "manifest.json").get("packages", {})
+            told = {name: {key: one[key] for key in ("version", "licenses", "sha256")} for name, one in listed.items()}
+            found[str(place)] = {"manifest_sha256": files.sha256(place / "manifest.json"), "packages": told}
+    return found

@@ -1,0 +1,166 @@
+"""Conversations, preferences and questions of yes or no: what is fit, and on which side it stands."""
+
+from pathlib import Path
+
+import pytest
+from datasets import disable_progress_bars, enable_progress_bars
+
+from arith_hf import files
+from arith_hf.corpus.text import Arguments, pairs
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quiet():
+    disable_progress_bars()
+    yield
+    enable_progress_bars()
+
+
+def turns(*said: str, first: str = "user") -> list[dict]:
+    roles = ["user", "assistant"] if first == "user" else ["assistant", "user"]
+    return [{"role": roles[place % 2], "content": one} for place, one in enumerate(said)]
+
+
+def write(tmp_path: Path, **rows: list[dict]) -> tuple[dict[str, list[dict]], dict]:
+    """What is written, by file, and the tallies."""
+    paths = {}
+    for what, listed in rows.items():
+        files.write_jsonl(tmp_path / f"{what}.jsonl", listed)
+        paths[what] = [str(tmp_path / f"{what}.jsonl")]
+    arguments = Arguments(
+        sources=["a"], source_paths=["x"], validation_share=0.2, test_share=0.2, max_turn_characters=100, **paths
+    )
+    names, tallies = pairs.write(tmp_path / "m", arguments)
+    assert not list((tmp_path / "m").rglob("*.part"))
+    return {name: list(files.read_jsonl(tmp_path / "m" / name)) for name in names}, tallies
+
+
+def plain(count: int = 60) -> list[dict]:
+    return [{"messages": turns(f"Question {number}?", f"Answer {number}.")} for number in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ({"messages": turns("Hi", "Hello")}, ["Hi", "Hello"]),
+        ({"prompt": "Hi", "completion": "Hello"}, ["Hi", "Hello"]),
+        ({"instruction": "Add", "input": "1, 2", "output": "3"}, ["Add\n\n1, 2", "3"]),
+        ({"instruction": "Sing", "input": "", "output": "La"}, ["Sing", "La"]),
+        ({"messages": turns("Hi\u200b ", "Hello", "More", "Yes")}, ["Hi", "Hello", "More", "Yes"]),
+    ],
+)
+def test_conversations_of_every_form_become_messages(row, expected):
+    made, prompt = pairs.conversation(row, Arguments(sources=["a"], source_paths=["x"]), "here")
+    assert [message["content"] for message in made["messages"]] == expected
+    assert [message["role"] for message in made["messages"]] == ["user", "assistant"] * (len(expected) // 2)
+    assert prompt == expected[0]
+
+
+def test_a_system_message_stands_first_only():
+    system = {"role": "system", "content": "Be kind."}
+    arguments = Arguments(sources=["a"], source_paths=["x"])
+    made, prompt = pairs.conversation({"messages": [system, *turns("Hi", "Hello")]}, arguments, "here")
+    assert (made["messages"][0], prompt) == (system, "Hi")
+    for odd in (
+        turns("Hi", "Hello", "?"),
+        turns("Hi", "Hello", first="assistant"),
+        [*turns("Hi", "Hello"), system],
+        [],
+    ):
+        with pytest.raises(pairs.Unfit, match="roles"):
+            pairs.conversation({"messages": odd}, arguments, "here")
+
+
+def test_what_is_unfit_is_left_out_and_counted(tmp_path):
+    odd = [
+        {"messages": turns("Question 1?", "Answer 1.")},
+        {"messages": turns("x" * 101, "y")},
+        {"messages": turns("x", " ")},
+        {"messages": turns("alone")},
+    ]
+    written, tallies = write(tmp_path, conversations=plain() + odd)
+    removed = tallies["conversations"]["removed"]
+    held = removed.pop("of_another_split")
+    assert removed == {"exact_duplicates": 1, "max_turn_characters": 1, "empty": 1, "roles": 1}
+    assert held + len(written["sft/train.jsonl"]) + len(written["sft/validation.jsonl"]) == 60
+    assert held > 0, "the conversations of the test split train nobody"
+    assert tallies["conversations"]["read"] == 64
+
+
+def test_preferences_are_validated_and_split_by_prompt(tmp_path):
+    good = [{"prompt": f"Which {n}?", "chosen": f"Right {n}.", "rejected": f"Wrong {n}."} for n in range(60)]
+    odd = [
+        {"prompt": "Which?", "chosen": "Same.", "rejected": " Same. "},
+        {"prompt": "", "chosen": "a", "rejected": "b"},
+        {"prompt": "Which?", "chosen": None, "rejected": "b"},
+        {"prompt": "Which?", "chosen": "a", "rejected": "b" * 101},
+    ]
+    talk = [{"prompt": "Talk?", "chosen": turns("Talk?", "Good."), "rejected": turns("Talk?", "Bad.")}]
+    written, tallies = write(tmp_path, preferences=good + odd)
+    assert tallies["preferences"]["removed"] == {"empty": 2, "equal": 1, "max_turn_characters": 1}
+    found = {name: {row["prompt"] for row in part} for name, part in written.items()}
+    assert sum(map(len, found.values())) == 60
+    assert set(found) == {"preferences/train.jsonl", "preferences/validation.jsonl", "test/preferences.jsonl"}
+    assert all(set(row) == {"prompt", "chosen", "rejected"} for part in written.values() for row in part)
+    made, _ = pairs.preference(talk[0], Arguments(sources=["a"], source_paths=["x"]), "here")
+    assert made == {"prompt": "Talk?", "chosen": "Good.", "rejected": "Bad."}
+
+
+def test_all_rows_of_a_topic_stand_on_one_side(tmp_path):
+    """Another wording of a question that is tested is not trained on, nor its page's questions of yes or no."""
+    topics = [f"topic {number}" for number in range(50)]
+    talks = [
+        {"messages": turns(f"{word} {topic}?", f"It is {topic}."), "topic": topic}
+        for topic in topics
+        for word in ("What is", "Explain")
+    ]
+    better = [
+        {"prompt": f"And what about {topic}?", "chosen": topic, "rejected": "?", "topic": topic} for topic in topics
+    ]
+    asked = [
+        {"question": f"Is it {topic}?", "passage": f"All about {topic}.", "answer": True, "topic": topic}
+        for topic in topics
+    ]
+    written, _ = write(tmp_path, conversations=talks, preferences=better, yesno=asked)
+
+    def topics_of(name: str) -> set[str]:
+        return {topic for topic in topics for row in written[name] if f"{topic}?" in str(row)}
+
+    measured = topics_of("test/preferences.jsonl") | topics_of("test/yesno.jsonl")
+    trained = topics_of("sft/train.jsonl") | topics_of("preferences/train.jsonl")
+    chosen_by = topics_of("sft/validation.jsonl") | topics_of("preferences/validation.jsonl")
+    assert measured
+    assert not measured & trained
+    assert not measured & chosen_by
+    assert not trained & chosen_by
+    assert topics_of("test/preferences.jsonl") == topics_of("test/yesno.jsonl"), "all that is asked of a tested topic"
+
+
+def test_a_prompt_that_two_topics_share_stands_on_one_side(tmp_path):
+    talks = [{"messages": turns("The same?", f"It is {number}."), "topic": str(number)} for number in range(60)]
+    written, tallies = write(tmp_path, conversations=talks + plain())
+    sides = [name for name, part in written.items() for row in part if row["messages"][0]["content"] == "The same?"]
+    assert len(set(sides)) == 1
+    assert tallies["conversations"]["removed"]["prompt_of_another_split"] > 0
+
+
+def test_questions_of_yes_or_no_that_are_nobodys_are_all_measured(tmp_path):
+    asked = [{"question": f"Is {n} even?", "passage": f"About {n}.", "answer": n % 2 == 0} for n in range(20)]
+    written, tallies = write(tmp_path, yesno=[*asked, {"question": "?", "passage": "x", "answer": None}])
+    assert written["test/yesno.jsonl"] == asked
+    assert tallies["yesno"]["removed"] == {"answer": 1}
+
+
+@pytest.mark.parametrize(
+    ("what", "row", "problem"),
+    [
+        ("conversations", {"text": "x"}, "row 1: need the columns messages, prompt and completion, or"),
+        ("conversations", {"messages": [{"from": "x"}]}, "need messages of role and content"),
+        ("preferences", {"prompt": "x", "chosen": "y"}, "need the columns prompt, chosen, rejected"),
+        ("yesno", {"question": "x"}, "need the columns question, passage, answer"),
+        ("yesno", {"question": "x", "passage": "y", "answer": None}, "nothing is left of `yesno`"),
+    ],
+)
+def test_files_of_another_form_are_named(what, row, problem, tmp_path):
+    with pytest.raises(ValueError, match=problem):
+        write(tmp_path, **{what: [row]})

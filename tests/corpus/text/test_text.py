@@ -1,0 +1,307 @@
+"""A corpus of natural text as a whole: what is written, what is left out and counted, and that nothing leaks."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pyarrow
+import pytest
+from datasets import disable_progress_bars, enable_progress_bars, load_dataset
+from pyarrow import parquet
+
+from arith_hf import corpus, files
+from arith_hf.__main__ import main
+from arith_hf.corpus.text import Arguments
+from arith_hf.text.words import normalised
+
+SAMPLE = Path(__file__).parents[2] / "data" / "text"
+NUMBERS = "zero one two three four five six seven eight nine".split()  # noqa: SIM905
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quiet():
+    disable_progress_bars()
+    yield
+    enable_progress_bars()
+
+
+def spelt(number: int) -> str:
+    return " ".join(NUMBERS[int(digit)] for digit in f"{number:04d}")
+
+
+def document(number: int, kind: str = "tale") -> str:
+    """Prose of its own for each number: no two share six words in a row."""
+    words = [f"{kind}{number}x{place}" if place % 3 else spelt(number * 37 + place) for place in range(40)]
+    return " ".join(words) + "."
+
+
+def write_jsonl(path: Path, rows: list[dict]) -> str:
+    files.write_jsonl(path, rows)
+    return str(path)
+
+
+def source(tmp_path: Path, count: int = 120, kind: str = "tale") -> str:
+    return write_jsonl(tmp_path / f"{kind}.jsonl", [{"text": document(number, kind)} for number in range(count)])
+
+
+def make(folder: Path, **keys) -> dict:
+    keys = {"sources": ["a"], "validation_share": 0.1, "test_share": 0.1} | keys
+    return corpus.build(Arguments(output_dir=str(folder), **keys))
+
+
+def rows(folder: Path, name: str) -> list[dict]:
+    return list(files.read_jsonl(folder / name))
+
+
+def written(folder: Path) -> dict[str, bytes]:
+    """Every file but the one that tells of the run."""
+    paths = (path for path in folder.rglob("*") if path.is_file() and path.name != "provenance.json")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+def test_the_sample_becomes_a_corpus_of_two_sources(tmp_path):
+    """Whole text files, one document each, in both languages."""
+    folder = tmp_path / "data"
+    keys = {"sources": ["en", "es"], "source_paths": [str(SAMPLE / "en"), str(SAMPLE / "es")]}
+    manifest = make(folder, **keys, source_languages=["en", "es"], validation_share=0.3, test_share=0.2)
+    found = {name: rows(folder, name) for name in manifest["files"]}
+    assert {"pretrain/train.jsonl", "pretrain/validation.jsonl"} <= set(found)
+    texts = [row["text"] for part in found.values() for row in part]
+    assert len(texts) == len(set(texts)) == 12
+    assert "El faro ya no tiene farero." in "".join(texts)
+    assert all("\n\n" in text and text == text.strip() for text in texts), "paragraphs stay"
+    for name, part in found.items():
+        assert all(set(row) == {"text", "source"} for row in part)
+        assert manifest["files"][name]["rows"] == len(part)
+        assert manifest["files"][name]["characters"] == sum(len(row["text"]) for row in part)
+        assert manifest["files"][name]["sha256"] == files.sha256(folder / name)
+        if name.startswith("test/"):
+            assert {row["source"] for row in part} == {name.removeprefix("test/").removesuffix(".jsonl")}
+    assert (manifest["task"], manifest["tokenizer_fingerprint"]) == ("text", None)
+    assert set(manifest["overlap"].values()) == {0}
+
+
+def test_what_each_filter_removed_is_counted_and_adds_up(tmp_path):
+    kept = [document(number) for number in range(150)]
+    nearly = [kept[number].replace(f"tale{number}x1 ", "changed ") for number in range(30, 40)]
+    odd = ["too short", "", "\u200b \n", kept[3], kept[3].upper(), *nearly, "# {} | " * 40]
+    path = write_jsonl(tmp_path / "a.jsonl", [{"text": text} for text in kept + odd])
+    manifest = make(tmp_path / "m", source_paths=[path], min_characters=50, max_symbols_per_word=0.5)
+    told = manifest["sources"]["a"]
+    removed = {"empty": 2, "min_characters": 1, "exact_duplicates": 2, "near_duplicates": 10, "max_symbols_per_word": 1}
+    assert told["removed"] == dict(sorted(removed.items()))
+    assert told["read"]["documents"] == len(kept) + len(odd)
+    assert sum(told["kept"].values()) + sum(told["removed"].values()) == told["read"]["documents"]
+    by_split = Counter()
+    for name, counts in manifest["files"].items():
+        by_split["test" if name.startswith("test") else name.split("/")[1].removesuffix(".jsonl")] += counts["rows"]
+    assert by_split == told["kept"]
+
+
+def test_no_training_text_shares_words_with_what_is_measured(tmp_path):
+    """Neither with a test document, nor with a passage of yes or no, nor with a file that is named."""
+    plain = make(tmp_path / "plain", source_paths=[source(tmp_path)])
+    tests = rows(tmp_path / "plain", "test/a.jsonl")
+    trained = [row["text"] for row in rows(tmp_path / "plain", "pretrain/train.jsonl")]
+    quoting = [f"Somebody said: {row['text']} And {document(number, 'own')}" for number, row in enumerate(tests)]
+    more = [{"text": text} for text in [document(number) for number in range(120)] + quoting]
+    asked = [{"question": "Is it?", "passage": trained[0], "answer": True}]
+    named = write_jsonl(tmp_path / "named.jsonl", [{"anything": trained[1]}])
+    manifest = make(
+        tmp_path / "m",
+        source_paths=[write_jsonl(tmp_path / "more.jsonl", more)],
+        evaluation_paths=[named],
+        yesno=[write_jsonl(tmp_path / "asked.jsonl", asked)],
+    )
+    left = [row["text"] for name in ("train", "validation") for row in rows(tmp_path / "m", f"pretrain/{name}.jsonl")]
+    measured = {row["text"] for row in rows(tmp_path / "m", "test/a.jsonl")}
+    assert not [text for text in quoting if text in left], "each is in the test set itself, or left out"
+    assert trained[0] not in left
+    assert trained[1] not in left
+    assert set(trained[2:]) <= set(left), "and nothing else"
+    assert {row["text"] for row in tests} <= measured
+    assert manifest["sources"]["a"]["removed"] == {
+        "contaminated": 2 + len([text for text in quoting if text not in measured])
+    }
+    assert "contaminated" not in plain["sources"]["a"]["removed"]
+
+
+def test_the_split_is_the_texts_own(tmp_path):
+    """Another order, other company, another seed: a text stays where it is."""
+
+    def sides(folder: Path) -> dict[str, str]:
+        names = ("pretrain/train.jsonl", "pretrain/validation.jsonl", "test/a.jsonl")
+        return {row["text"]: name for name in names for row in rows(folder, name)}
+
+    make(tmp_path / "one", source_paths=[source(tmp_path)])
+    back = [{"text": document(number)} for number in reversed(range(200))]
+    make(tmp_path / "two", source_paths=[write_jsonl(tmp_path / "back.jsonl", back)], seed=5)
+    one, two = sides(tmp_path / "one"), sides(tmp_path / "two")
+    assert one.items() <= two.items()
+    assert len(two) == 200
+
+
+def test_the_same_recipe_makes_the_same_bytes_and_shards_hold_the_same_rows(tmp_path):
+    path = source(tmp_path)
+    for name in ("one", "two"):
+        make(tmp_path / name / "m", source_paths=[path])
+    assert written(tmp_path / "one" / "m") == written(tmp_path / "two" / "m")
+    make(tmp_path / "three" / "m", source_paths=[path], shard_size=5000)
+    shards = sorted((tmp_path / "three" / "m" / "pretrain").glob("train-*.jsonl"))
+    assert len(shards) > 3
+    assert [path.name for path in shards[:2]] == ["train-00000.jsonl", "train-00001.jsonl"]
+    whole = rows(tmp_path / "one" / "m", "pretrain/train.jsonl")
+    assert [row for path in shards for row in files.read_jsonl(path)] == rows(
+        tmp_path / "one" / "m", "pretrain/train.jsonl"
+    )
+    assert all(sum(len(row["text"]) for row in files.read_jsonl(path)) >= 5000 for path in shards[:-1])
+    loaded = load_dataset(str(tmp_path / "three" / "m"), "pretrain", cache_dir=str(tmp_path / "cache"))
+    assert loaded["train"].num_rows == len(whole), "by its card"
+
+
+def test_a_budget_ends_the_reading_of_a_source(tmp_path):
+    paths = [source(tmp_path, kind="tale"), source(tmp_path, kind="song")]
+    manifest = make(tmp_path / "m", sources=["a", "b"], source_paths=paths, source_budgets=[10_000, 0])
+    kept = [row for name in manifest["files"] for row in rows(tmp_path / "m", name)]
+    characters = sum(len(row["text"]) for row in kept if row["source"] == "a")
+    assert 10_000 <= characters < 10_000 + len(document(0)) + 100
+    assert manifest["sources"]["a"]["read"]["documents"] < 120 == manifest["sources"]["b"]["read"]["documents"]
+
+
+def test_no_more_documents_test_than_are_asked_for_and_none_of_them_is_trained_on(tmp_path):
+    path = source(tmp_path)
+    make(tmp_path / "all", source_paths=[path])
+    manifest = make(tmp_path / "few", source_paths=[path], num_test=2, num_validation=3)
+    tests = {row["text"] for row in rows(tmp_path / "all", "test/a.jsonl")}
+    assert len(rows(tmp_path / "few", "test/a.jsonl")) == 2 < len(tests)
+    assert len(rows(tmp_path / "few", "pretrain/validation.jsonl")) == 3
+    assert not tests & {row["text"] for row in rows(tmp_path / "few", "pretrain/train.jsonl")}
+    assert manifest["sources"]["a"]["removed"]["beyond_num_test"] == len(tests) - 2
+
+
+@pytest.mark.parametrize("kind", ["folder", "pattern", "parquet", "column", "packed"])
+def test_every_kind_of_local_source_gives_the_same_documents(kind, tmp_path):
+    texts = [document(number) for number in range(40)]
+    place = tmp_path / "raw"
+    place.mkdir()
+    keys: dict = {"source_paths": [str(place)]}
+    if kind in ("folder", "pattern"):
+        for number, text in enumerate(texts):
+            (place / f"{number:03d}.txt").write_text(text, encoding="utf-8")
+        (place / ".hidden.txt").write_text(document(999), encoding="utf-8")
+        keys = {"source_paths": [str(place / "*.txt")]} if kind == "pattern" else keys
+    elif kind == "parquet":
+        parquet.write_table(pyarrow.table({"text": texts, "id": list(range(40))}), place / "a.parquet")
+    elif kind == "column":
+        files.write_jsonl(place / "a.jsonl", [{"id": 1, "body": text} for text in texts])
+        keys["source_columns"] = ["body"]
+    else:
+        import gzip
+
+        (place / "a.jsonl.gz").write_bytes(
+            gzip.compress("".join(json.dumps({"text": text}) + "\n" for text in texts).encode())
+        )
+    manifest = make(tmp_path / "m", **keys)
+    assert {row["text"] for name in manifest["files"] for row in rows(tmp_path / "m", name)} == set(texts)
+
+
+def test_analyze_only_prints_the_counts_and_writes_nothing(tmp_path, capsys):
+    argv = ["corpus", "--task", "text", "--sources", "a", "--source_paths", source(tmp_path)]
+    argv += ["--output_dir", str(tmp_path / "m"), "--validation_share", "0.1", "--test_share", "0.1"]
+    before = sorted(tmp_path.rglob("*"))
+    assert main([*argv, "--analyze_only", "true"]) == 0
+    counted = capsys.readouterr().out
+    assert sorted(tmp_path.rglob("*")) == before
+    assert main(argv) == 0
+    for counts in files.read_json(tmp_path / "m" / "manifest.json")["files"].values():
+        assert f"{counts['rows']:,}" in counted
+    assert "(nothing written)" in counted
+
+
+def test_an_interrupted_corpus_is_known_as_one_and_begun_again(tmp_path, monkeypatch):
+    path = source(tmp_path)
+    whole = make(tmp_path / "one" / "m", source_paths=[path])
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("arith_hf.corpus.text.documents.write_tests", stop)
+        with pytest.raises(KeyboardInterrupt):
+            make(tmp_path / "two" / "m", source_paths=[path])
+    assert not (tmp_path / "two" / "m" / "manifest.json").exists()
+    (tmp_path / "two" / "m" / "pretrain" / ".left.1.part").write_text("of a killed run", encoding="utf-8")
+    assert make(tmp_path / "two" / "m", source_paths=[path]) == whole
+    assert written(tmp_path / "one" / "m") == written(tmp_path / "two" / "m")
+
+
+def test_texts_of_ones_own_and_of_another_recipe(tmp_path):
+    own = tmp_path / "m" / "pretrain" / "train.jsonl"
+    write_jsonl(own, [{"text": "my only copy"}])
+    with pytest.raises(ValueError, match="is of no corpus of ours"):
+        make(tmp_path / "m", source_paths=[source(tmp_path)])
+    assert rows(tmp_path / "m", "pretrain/train.jsonl") == [{"text": "my only copy"}]
+    make(tmp_path / "n", sources=["old"], source_paths=[source(tmp_path)], shard_size=3000)
+    make(tmp_path / "n", source_paths=[source(tmp_path)])
+    assert sorted(path.name for path in (tmp_path / "n" / "test").iterdir()) == ["a.jsonl"]
+    assert [path.name for path in (tmp_path / "n" / "pretrain").glob("train*")] == ["train.jsonl"]
+
+
+def test_the_card_says_whose_texts_these_are(tmp_path):
+    raw = tmp_path / "raw"
+    write_jsonl(raw / "en" / "x.jsonl", [{"text": document(number)} for number in range(60)])
+    files.write_json(raw / "provenance.json", {"stage": "fetch"})
+    told = {"version": "1.0", "licenses": ["GPL-3+"], "sha256": "0" * 64}
+    files.write_json(raw / "manifest.json", {"packages": {"manpages": told}})
+    manifest = make(tmp_path / "m", source_paths=[str(raw / "en")])
+    assert list(manifest["fetched"]) == [str(raw)]
+    assert "`manpages` 1.0: GPL-3+" in (tmp_path / "m" / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("keys", "problem"),
+    [
+        ({"sources": []}, "need sources"),
+        ({"sources": ["a", "a"], "source_paths": ["x", "y"]}, "names of their own"),
+        ({"sources": ["yesno"], "source_paths": ["x"]}, "not preferences or yesno"),
+        ({"sources": ["../a"], "source_paths": ["x"]}, "letters, digits"),
+        ({"source_paths": ["x", "y"]}, "need 1 source_paths, one for each source, got 2"),
+        ({"source_paths": ["x"], "source_columns": ["a", "b"]}, "need 1 source_columns"),
+        ({"source_paths": ["x"], "validation_share": 0.6, "test_share": 0.5}, "validation_share"),
+        ({"source_paths": ["x"], "near_duplicate_threshold": 0.0}, "near_duplicate_threshold"),
+        ({"source_paths": ["x"], "source_languages": ["klingon"]}, "klingon"),
+        ({"source_paths": ["x"], "shard_size": 0}, "need shard_size >= 1, got 0"),
+        ({"source_paths": ["data/nowhere"]}, "no file or folder data/nowhere"),
+        ({"source_paths": ["./nowhere.jsonl"]}, "no file or folder ./nowhere.jsonl"),
+    ],
+)
+def test_what_cannot_be_made_is_told_before_anything_is_lost(keys, problem, tmp_path):
+    with pytest.raises((ValueError, FileNotFoundError), match=problem.replace(".", r"\.")):
+        make(tmp_path / "m", **keys)
+    assert not (tmp_path / "m").exists()
+
+
+def test_a_source_that_is_broken_or_has_another_column_is_named(tmp_path):
+    path = write_jsonl(tmp_path / "a.jsonl", [{"body": "x"}])
+    with pytest.raises(ValueError, match=r"a\.jsonl, row 1: need a text in the column `text`, got the columns body"):
+        make(tmp_path / "m", source_paths=[path])
+    (tmp_path / "b.jsonl").write_text('{"text": "x"}\n{"text": \n', encoding="utf-8")
+    with pytest.raises(ValueError, match=r"b\.jsonl could not be read"):
+        make(tmp_path / "m", source_paths=[str(tmp_path / "b.jsonl")])
+    (tmp_path / "c.csv").write_text("text\nx\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"c\.csv: need files that end in \.txt"):
+        make(tmp_path / "m", source_paths=[str(tmp_path / "c.csv")])
+    with pytest.raises(ValueError, match="nothing to train on is left of the source a: removed by min_characters 120"):
+        make(tmp_path / "m", source_paths=[source(tmp_path)], min_characters=10**6)
+
+
+def test_the_hub_is_named_in_what_cannot_be_read(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(ValueError, match=r"nobody/nothing is no file or folder, .* HF_HUB_OFFLINE=0 allows"):
+        make(tmp_path / "m", source_paths=["nobody/nothing"])
+
+
+def test_texts_are_told_apart_as_the_split_tells_them(tmp_path):
+    manifest = make(tmp_path / "m", source_paths=[source(tmp_path)])
+    for name, counts in manifest["files"].items():
+        assert counts["distinct"] == len({normalised(row["text"]) for row in rows(tmp_path / "m", name)})
