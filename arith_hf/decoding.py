@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from transformers import GenerationConfig
 
+from arith_hf import chat
+
 
 def batches(
     rows: Sequence[Sequence[int]], caps: list[int], batch_size: int, tokens: int, *, same_length: bool = False
@@ -51,9 +53,9 @@ def complete(
 
 
 def end_tokens(model: Any, tokenizer: Any) -> list[int]:
-    """Ids that end a completion: the tokenizer's, and those that the checkpoint's generation config adds."""
+    """Ids that end a completion: the tokenizer's, its template's, and those that the generation config adds."""
     of_model = model.generation_config.eos_token_id
-    ends = [tokenizer.eos_token_id, *(of_model if isinstance(of_model, list) else [of_model])]
+    ends = [*chat.end_ids(tokenizer), *(of_model if isinstance(of_model, list) else [of_model])]
     known = list(dict.fromkeys(end for end in ends if end is not None))
     if not known:
         raise ValueError("the tokenizer has no end token, so no completion could ever be finished")

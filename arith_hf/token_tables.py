@@ -16,6 +16,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from arith_hf import tokenizer
+from arith_hf.lengths import row_lengths, shards, summarise
 
 
 def load(folder: str) -> PreTrainedTokenizerBase:
@@ -56,8 +57,8 @@ def lengths(argv: list[str]) -> None:
         raise ValueError(f"need --max_length >= 1, got {options.max_length}")
     corpus = Path(options.dataset_name)
     tokenizer.find_manifest(corpus)
-    texts = [text for path in sorted((corpus / "sft").glob("*.jsonl")) for text in tokenizer.read_texts(path)]
-    report = tokenizer.summarise(tokenizer.count_tokens(load(options.tokenizer), texts), options.max_length)
+    own, paths = load(options.tokenizer), sorted((corpus / "sft").glob("*.jsonl")) or shards(corpus)
+    report = summarise([count for path in paths for count in row_lengths(own, path)], options.max_length)
     if options.format == "json":
         print(json.dumps(report))
         return

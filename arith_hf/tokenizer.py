@@ -8,25 +8,25 @@ May not know how a problem is written, nor (`vocabulary` does) what a token is.
 import dataclasses
 import hashlib
 import json
-import math
 import os
 import shlex
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import yaml
+from tokenizers.normalizers import NFKC
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from arith_hf import files, notation, provenance, recipe
-from arith_hf.vocabulary import SPECIALS, TASK, train
+from arith_hf.lengths import Texts, measure, read_texts, shards
+from arith_hf.vocabulary import SPECIALS, TASK, task_of, train
 
 SAMPLE = 1000  # rows of each file that are proven to come back; a second of work
-PERCENTILES = (50, 90, 95, 99)
 MODEL = ("config.json", "adapter_config.json", "*.safetensors", "checkpoint-*")  # any of these is no tokenizer's
 
 
@@ -34,14 +34,25 @@ MODEL = ("config.json", "adapter_config.json", "*.safetensors", "checkpoint-*") 
 class TokenizerArguments:
     """Keys of the stage `tokenizer`."""
 
-    kind: Literal["digits", "bpe", "char"] = field(
-        default="digits", metadata={"help": "digits: whole keywords and single digits; bpe: learned; char: characters."}
+    kind: Literal["digits", "bpe", "char", "unigram"] = field(
+        default="digits",
+        metadata={
+            "help": "digits: whole keywords and single digits; bpe: learned bytes; char: characters; unigram: learned "
+            "pieces of NFKC text."
+        },
     )
     places: int = field(
         default=1,
         metadata={"help": "For kind digits alone: places whose digits are tokens of their own (the last: all beyond)."},
     )
-    vocab_size: int = field(default=1000, metadata={"help": "Number of tokens, for kind bpe alone."})
+    vocab_size: int = field(default=1000, metadata={"help": "Number of tokens, for kinds bpe and unigram."})
+    character_coverage: float = field(
+        default=0.9995,
+        metadata={"help": "For kind unigram: share of the text whose characters are pieces; others are bytes."},
+    )
+    chat_template: Literal["chatml", "instruct", "chat", "alpaca"] | None = field(
+        default=None, metadata={"help": "How conversations are written, for task: text alone."}
+    )
     model_max_length: int | None = field(
         default=None, metadata={"help": "Longest input the tokenizer lets pass without a warning."}
     )
@@ -71,29 +82,30 @@ def require(tokenizer: PreTrainedTokenizerBase, expected: str | None, where: str
         raise ValueError(f"{where} {made}, this tokenizer is {actual}: {repair}")
 
 
+def plain(tokenizer: PreTrainedTokenizerBase) -> dict[str, bool]:
+    """How to call the tokenizer on what was written for people: there `<eos>` is five characters like any others."""
+    return {"split_special_tokens": True} if task_of(tokenizer) == "text" else {}
+
+
+def normalised(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
+    """What the tokenizer gives back of a text: its NFKC form for kind `unigram`, the text itself for others."""
+    normalizer = tokenizer.backend_tokenizer.normalizer
+    return normalizer.normalize_str(text) if isinstance(normalizer, NFKC) else text
+
+
 def require_known(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str]) -> None:
-    """ValueError with the first of `texts` that the tokenizer would not give back exactly."""
-    special = set(tokenizer.all_special_ids)
+    """ValueError with the first of `texts` that the tokenizer would not give back exactly (see `normalised`)."""
+    special, options = set(tokenizer.all_special_ids), plain(tokenizer)
     for text in texts:
-        encoding = tokenizer.backend_tokenizer.encode(text, add_special_tokens=False)
-        if tokenizer.decode(encoding.ids, skip_special_tokens=True) == text:
+        encoding = tokenizer(text, add_special_tokens=False, **options).encodings[0]
+        if tokenizer.decode(encoding.ids, skip_special_tokens=True) == normalised(tokenizer, text):
             continue
         spans = zip(encoding.ids, encoding.offsets, strict=True)
         lost = dict.fromkeys(text[start:end] for index, (start, end) in spans if index in special)
         raise ValueError(
             f"this tokenizer cannot write {', '.join(map(repr, lost))} of {text[:60]!r}: "
-            f"leave such rows out, or set kind: bpe in tokenizer.yaml"
+            f"leave such rows out, or set kind: bpe or unigram in tokenizer.yaml"
         )
-
-
-def count_tokens(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[int]:
-    """Tokens of each text with BOS and the EOS that training adds."""
-    return [len(encoding.ids) + 1 for encoding in tokenizer.backend_tokenizer.encode_batch_fast(list(texts))]
-
-
-def task_of(tokenizer: PreTrainedTokenizerBase) -> str:
-    """The name of the written form that a tokenizer was made for; `expression` where it says nothing."""
-    return getattr(tokenizer, "init_kwargs", {}).get(TASK) or "expression"
 
 
 def form_of(tokenizer: PreTrainedTokenizerBase) -> notation.Form:
@@ -119,12 +131,19 @@ def main(argv: list[str]) -> None:
     made = provenance.start("tokenizer", f"arith-hf tokenizer {shlex.join(argv)}")
     require_replaceable(output_dir)
     manifest = find_manifest(corpus)
-    texts = (row["text"] for row in files.read_jsonl(corpus / "pretrain" / "train.jsonl"))
     task = files.read_json(manifest).get("task", "expression")
-    tokenizer = train(arguments.kind, texts, arguments.vocab_size, arguments.model_max_length, arguments.places, task)
+    tokenizer = train(
+        arguments.kind,
+        Texts(tuple(shards(corpus))),
+        arguments.vocab_size,
+        arguments.model_max_length,
+        arguments.places,
+        task,
+        arguments.character_coverage,
+        arguments.chat_template,
+    )
     for path in sorted(corpus.glob("*/*.jsonl")):
         require_known(tokenizer, islice(read_texts(path), SAMPLE))
-    lengths_ = count_tokens(tokenizer, list(islice(read_texts(corpus / "sft" / "train.jsonl"), 10 * SAMPLE)))
     require_signable(manifest, fingerprint(tokenizer), output_dir)
     save(tokenizer, output_dir, arguments)
     sign(manifest, fingerprint(tokenizer))
@@ -133,7 +152,7 @@ def main(argv: list[str]) -> None:
         "places": arguments.places,
         "vocab_size": len(tokenizer),
         "fingerprint": fingerprint(tokenizer),
-        "tokens_per_problem": summarise(lengths_),
+        **measure(tokenizer, corpus),
     }
     made |= {
         "tokenizer_fingerprint": fingerprint(tokenizer),
@@ -150,25 +169,15 @@ def main(argv: list[str]) -> None:
 
 def find_manifest(corpus: Path) -> Path:
     """The manifest of a finished corpus with text in it; ValueError says how to make one."""
-    manifest, text = corpus / "manifest.json", corpus / "pretrain" / "train.jsonl"
+    manifest = corpus / "manifest.json"
     repair = f"run make corpus MODEL={corpus.name}"
     if not manifest.is_file():
         raise ValueError(f"no finished corpus in {corpus} (it has no manifest.json): {repair}")
-    for path in (text, corpus / "sft" / "train.jsonl"):
+    worked = files.read_object(manifest).get("task") != "text"  # natural text need not have conversations
+    for path in (*shards(corpus), *([corpus / "sft" / "train.jsonl"] if worked else [])):
         if not path.is_file() or next(files.read_jsonl(path), None) is None:
             raise ValueError(f"the corpus is empty, no row in {path}: {repair}")
     return manifest
-
-
-def read_texts(path: Path) -> Iterator[str]:
-    """What a model reads of each row of a corpus file: a text, a prompt with its completion, or a problem's prompt."""
-    for row in files.read_jsonl(path):
-        if "text" in row:
-            yield row["text"]
-        elif "prompt" in row:
-            yield row["prompt"] + row.get("completion", "")
-        else:
-            yield notation.of(row.get("task", "expression")).prompt(row["problem"])
 
 
 def require_replaceable(output_dir: Path) -> None:
@@ -231,24 +240,3 @@ def sign(manifest: Path, signature: str) -> None:
     stat = manifest.stat()
     files.write_json(manifest, {**files.read_json(manifest), "tokenizer_fingerprint": signature})
     os.utime(manifest, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-
-
-def summarise(counts: Sequence[int], max_length: int | None = None) -> dict[str, Any]:
-    """Count, min, mean, percentiles and max; the share that each length holds; the length that holds all.
-
-    >>> summarise([90, 100, 110])["recommended_max_length"]
-    112
-    """
-    ordered = sorted(counts)
-    rank = {f"p{p}": ordered[math.ceil(p / 100 * len(ordered)) - 1] for p in PERCENTILES}
-    powers = [2**k for k in range(6, 14) if 2 ** (k - 1) < ordered[-1]]
-    shown = sorted({*powers, *([max_length] if max_length else [])})
-    return {
-        "problems": len(ordered),
-        "min": ordered[0],
-        "mean": round(sum(ordered) / len(ordered), 1),
-        **rank,
-        "max": ordered[-1],
-        "coverage": {length: sum(count <= length for count in ordered) / len(ordered) for length in shown},
-        "recommended_max_length": 8 * math.ceil(ordered[-1] / 8),  # a multiple of 8 suits every device
-    }

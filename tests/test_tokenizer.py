@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken
 from transformers import AutoTokenizer
 
-from arith_hf import files, tokenizer
+from arith_hf import files, lengths, tokenizer
 from arith_hf.__main__ import main
 from arith_hf.notation import expression as notation
 from arith_hf.tasks import expression
 
-KINDS = ("digits", "bpe", "char")
+KINDS = ("digits", "bpe", "char", "unigram")
 
 
 def write_texts(count: int = 150) -> list[str]:
@@ -159,7 +159,7 @@ def test_text_that_cannot_be_written_is_an_error(kind, text, lost) -> None:
 @pytest.mark.parametrize(
     ("kind", "texts", "vocab_size", "message"),
     [
-        ("word", TEXTS, 1000, "digits, char, bpe, got word"),
+        ("word", TEXTS, 1000, "digits, char, bpe, unigram, got word"),
         ("bpe", [], 1000, "got none"),
         ("bpe", TEXTS, 100, "need vocab_size >= 262"),
     ],
@@ -455,7 +455,7 @@ def test_the_report_of_lengths(corpus, tmp_path, capsys) -> None:
 
 
 def test_summary_percentiles_are_lengths_that_hold_that_share() -> None:
-    summary = tokenizer.summarise(range(1, 101))
+    summary = lengths.summarise(range(1, 101))
     assert [summary[name] for name in ("p50", "p90", "p95", "p99", "max")] == [50, 90, 95, 99, 100]
     assert summary["coverage"] == {64: 0.64, 128: 1.0}
 

@@ -146,7 +146,7 @@ def fit(
 
 def encode(model_tokenizer: PreTrainedTokenizerBase, texts: list[str], **options: Any) -> BatchEncoding:
     """The tokens of `texts`; ValueError where the tokenizer cannot express one."""
-    encoded = model_tokenizer(texts, **options)
+    encoded = model_tokenizer(texts, **options, **tokenizer.plain(model_tokenizer))
     for text, ids in zip(texts, encoded["input_ids"], strict=True):
         if model_tokenizer.unk_token_id in ids:
             odd = next((one for one in text if model_tokenizer.unk_token_id in model_tokenizer(one)["input_ids"]), text)

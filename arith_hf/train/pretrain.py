@@ -16,7 +16,7 @@ from datasets import Dataset, Features, List, Value
 from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments, default_data_collator
 from trl import pack_dataset
 
-from arith_hf import checkpoint, recipe, tokenizer
+from arith_hf import chat, checkpoint, recipe, tokenizer
 from arith_hf.model import ArithConfig, ArithForCausalLM
 from arith_hf.model.lines_arith import require_mask
 from arith_hf.train import checks, data, stage
@@ -196,7 +196,7 @@ def shape(own: PretrainArguments, model_tokenizer: PreTrainedTokenizerBase) -> A
         vocab_size=len(model_tokenizer),
         pad_token_id=model_tokenizer.pad_token_id,
         bos_token_id=model_tokenizer.bos_token_id,
-        eos_token_id=model_tokenizer.eos_token_id,
+        eos_token_id=ends if len(ends := chat.end_ids(model_tokenizer)) > 1 else ends[0],
         tokenizer_fingerprint=tokenizer.fingerprint(model_tokenizer),
         **overrides,
     )

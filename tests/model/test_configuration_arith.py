@@ -3,6 +3,7 @@
 import re
 
 import pytest
+import torch
 
 from arith_hf.model import SIZES, ArithConfig, ArithForCausalLM
 
@@ -16,6 +17,35 @@ def test_parameters_of_each_size(size: str, parameters: int) -> None:
     width, ff, layers = config.hidden_size, config.intermediate_size, config.num_hidden_layers
     assert layers * (4 * width**2 + 3 * width * ff + 2 * width) + width + 20 * width == parameters
     assert ArithForCausalLM(config).num_parameters() == parameters
+
+
+@pytest.mark.parametrize(
+    ("size", "width", "layers", "heads", "parameters"),
+    [
+        ("text-tiny", 256, 6, 4, 13_135_104),
+        ("text-small", 512, 12, 8, 54_735_360),
+        ("text-base", 768, 24, 12, 195_072_768),
+    ],
+)
+def test_the_sizes_for_text_have_heads_of_64_and_as_many_parameters_as_is_said(size, width, layers, heads, parameters):
+    config = ArithConfig.from_size(size, vocab_size=32_768)
+    assert (config.hidden_size, config.num_hidden_layers, config.num_attention_heads) == (width, layers, heads)
+    assert config.head_dim == 64
+    of_layer = 4 * width**2 + 3 * width * config.intermediate_size + 2 * width
+    assert layers * of_layer + width + 32_768 * width == parameters
+    with torch.device("meta"):
+        assert ArithForCausalLM(config).num_parameters() == parameters
+
+
+def test_the_bilingual_size_counts_as_its_document_does() -> None:
+    """Two tables of 8 000 words, 128 learned positions, two layers; 2 327 552 with its MLP of two parts."""
+    model = ArithForCausalLM(ArithConfig.from_size("bilingual", vocab_size=8000))
+    positions, attention, norms = 128 * 128, 4 * 128**2, 2 * 128
+    assert model.num_parameters() == 2 * 8000 * 128 + positions + 2 * (attention + 3 * 128 * 256 + norms) + 128
+    assert model.num_parameters() == 2_392_704
+    assert model.get_input_embeddings().weight.data_ptr() != model.get_output_embeddings().weight.data_ptr()
+    with pytest.raises(ValueError, match="position"):
+        model.config.to_stock()
 
 
 def test_an_untied_head_costs_a_second_table() -> None:
