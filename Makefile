@@ -69,17 +69,20 @@ $(C)/tokenizer/metrics.json: $(R)/tokenizer.yaml $(D)/manifest.json | $(SETUP)
 $(C)/pretrain/metrics.json: $(R)/pretrain.yaml $(C)/tokenizer/metrics.json
 	$(LAUNCH) pretrain --config $< $(ARGS)
 
-$(C)/gumbel/metrics.json: $(R)/gumbel.yaml $(C)/pretrain/metrics.json
+# What tuning starts from: the second phase of pretraining where there is one.
+PRETRAINED := $(C)/$(if $(wildcard $(R)/continue.yaml),continue,pretrain)/metrics.json
+
+$(C)/gumbel/metrics.json: $(R)/gumbel.yaml $(PRETRAINED)
 	$(LAUNCH) gumbel --config $< $(ARGS)
 
 # More pretraining, of what the first phase made, with another mixture.
 $(C)/continue/metrics.json: $(R)/continue.yaml $(C)/pretrain/metrics.json
 	$(LAUNCH) pretrain --config $< $(ARGS)
 
-$(C)/sft/metrics.json: $(R)/sft.yaml $(or $(if $(wildcard $(R)/continue.yaml),$(C)/continue/metrics.json),$(C)/pretrain/metrics.json)
+$(C)/sft/metrics.json: $(R)/sft.yaml $(PRETRAINED)
 	$(LAUNCH) sft --config $< $(ARGS)
 
-$(C)/lora/metrics.json: $(R)/lora.yaml $(C)/pretrain/metrics.json
+$(C)/lora/metrics.json: $(R)/lora.yaml $(PRETRAINED)
 	$(LAUNCH) sft --config $< $(ARGS)
 
 $(C)/dpo/metrics.json: $(R)/dpo.yaml $(C)/sft/metrics.json

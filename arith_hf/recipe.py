@@ -17,8 +17,8 @@ from typing import Any, NoReturn
 
 import yaml
 
-# verb -> the stage it starts from, where the recipe names none
-PARENTS = {"gumbel": "pretrain", "sft": "pretrain", "dpo": "sft", "grpo": "sft"}
+# stage, or else verb -> the stage it starts from, where the recipe names none
+PARENTS = {"continue": "pretrain", "gumbel": "pretrain", "sft": "pretrain", "dpo": "sft", "grpo": "sft"}
 
 
 LARGEST = 1 << 14  # bytes of a recipe: ours take 2 000
@@ -149,8 +149,9 @@ def places(config: Path | None, verb: str) -> dict[str, str]:
     root, model, stage = config.parent.parent.parent, config.parent.name, config.stem
     checkpoints = root / "checkpoints" / model
     known = {"dataset_name": root / "data" / model, "tokenizer_name_or_path": checkpoints / "tokenizer"}
-    if verb in PARENTS:
-        known["model_name_or_path"] = checkpoints / PARENTS[verb]
+    if parent := PARENTS.get(stage, PARENTS.get(verb)):
+        goes_on = parent == "pretrain" and stage != "continue" and (config.parent / "continue.yaml").is_file()
+        known["model_name_or_path"] = checkpoints / ("continue" if goes_on else parent)
     if verb != "evaluate":
         made = {"corpus": root / "data" / model, "fetch": root / "data" / "raw" / model}
         known["output_dir"] = made.get(verb, checkpoints / stage)

@@ -58,6 +58,22 @@ def test_places_follow_from_the_path(tmp_path):
     assert read(tmp_path, "output_dir: elsewhere\n").output_dir == "elsewhere"
 
 
+def test_a_second_phase_starts_from_the_first_and_what_follows_from_the_second(tmp_path):
+    recipes, checkpoints = tmp_path / "recipes/tiny", tmp_path / "checkpoints/tiny"
+
+    def parent(stage: str, verb: str) -> str | None:
+        return recipe.places(recipes / f"{stage}.yaml", verb).get("model_name_or_path")
+
+    assert parent("pretrain", "pretrain") is None
+    assert parent("continue", "pretrain") == parent("sft", "sft") == str(checkpoints / "pretrain")
+    recipes.mkdir(parents=True)
+    (recipes / "continue.yaml").touch()
+    assert parent("pretrain", "pretrain") is None
+    assert parent("continue", "pretrain") == str(checkpoints / "pretrain")
+    assert parent("sft", "sft") == parent("lora", "sft") == str(checkpoints / "continue")
+    assert parent("dpo", "dpo") == str(checkpoints / "sft")
+
+
 @pytest.mark.parametrize(
     ("text", "more", "said"),
     [

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from datasets import Dataset, Value, load_dataset
+from datasets import Dataset, Value, concatenate_datasets, load_dataset
 from datasets.exceptions import DatasetGenerationError
 from datasets.utils import tqdm
 from transformers import BatchEncoding, PreTrainedTokenizerBase
@@ -40,10 +40,16 @@ def load(dataset_name: str, part: str, columns: Sequence[str]) -> tuple[Dataset,
         raise FileNotFoundError(
             f"no finished corpus at {path}: run `make corpus MODEL={path.name}`, or name a JSONL file"
         )
-    for split in ("train", "validation"):
-        if (path / part / f"{split}.jsonl").is_file():
-            files.require_listed(path, f"{part}/{split}.jsonl")
-    return read(path / part / "train.jsonl", columns), read(path / part / "validation.jsonl", columns)
+    splits = [shards(path / part, split) for split in ("train", "validation")]
+    for one in (one for split in splits for one in split if one.is_file()):
+        files.require_listed(path, f"{part}/{one.name}")
+    train, validation = (concatenate_datasets([read(one, columns) for one in split]) for split in splits)
+    return train, validation
+
+
+def shards(folder: Path, split: str) -> list[Path]:
+    """`train.jsonl`, or the parts of it: `train-00000.jsonl` and so on."""
+    return sorted(folder.glob(f"{split}-[0-9]*.jsonl")) or [folder / f"{split}.jsonl"]
 
 
 def held_out(dataset_name: str, count: int) -> Dataset | None:

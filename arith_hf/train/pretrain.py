@@ -1,7 +1,6 @@
-"""Pretraining: a new model learns packed text with HF `Trainer`.
+"""Pretraining: a new model, or with `model_name_or_path` one of an earlier phase, learns packed text with HF `Trainer`.
 
-May not know what the text means. Fixed blocks of `max_length` tokens hold whole documents; positions restart at each,
-so that no document attends to another.
+May not know what the text means. `packing` lays documents out in blocks, `mixture` says how often each source is seen.
 
     accelerate launch --config_file recipes/accelerate/cpu.yaml -m arith_hf pretrain --config recipes/M/pretrain.yaml
 """
@@ -11,26 +10,31 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import pyarrow.compute as pc
-from datasets import Dataset, Features, List, Value
+from datasets import Dataset, concatenate_datasets
 from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments, default_data_collator
-from trl import pack_dataset
 
 from arith_hf import chat, checkpoint, recipe, tokenizer
+from arith_hf.decoding import hard_limit
 from arith_hf.model import ArithConfig, ArithForCausalLM
 from arith_hf.model.lines_arith import require_mask
 from arith_hf.train import checks, data, stage
+from arith_hf.train.mixture import Mixture, MixtureTrainer, Progress, by_source
 from arith_hf.train.muon import MuonFactory
-from arith_hf.train.samples import Samples
+from arith_hf.train.packing import pack
+from arith_hf.train.samples import Generations, SampleArguments, Samples
 
 
 @dataclass
-class PretrainArguments(stage.StageArguments):
+class PretrainArguments(SampleArguments):
     """Keys of ours for pretraining; all others are `TrainingArguments`'."""
 
     _argument_group_name = "pretrain"
     tokenizer_name_or_path: str = field(default="", metadata={"help": "Folder of the tokenizer."})
-    size: str = field(default="small", metadata={"help": "Size of the model by name (arith_hf/model)."})
+    model_name_or_path: str | None = field(
+        default=None,
+        metadata={"help": "A pretrained checkpoint to go on from, with a new optimizer (default: a new model)."},
+    )
+    size: str = field(default="small", metadata={"help": "Size of a new model by name (arith_hf/model)."})
     config_overrides: str | None = field(
         default=None, metadata={"help": 'Any field of the model\'s config, as JSON: {"hidden_size": 160}.'}
     )
@@ -39,9 +43,19 @@ class PretrainArguments(stage.StageArguments):
         metadata={"help": "sdpa, eager, flash_attention_2, ...; with window_counts: positions the first two."},
     )
     max_length: int = field(default=512, metadata={"help": "Tokens in a block."})
-    overlong: Literal["error", "drop", "cut"] = field(  # type: ignore[assignment]
+    overlong: Literal["error", "drop", "cut", "split"] = field(  # type: ignore[assignment]
         default="error",
-        metadata={"help": "Documents longer than max_length: stop, drop and count them, or keep their beginning."},
+        metadata={
+            "help": "Documents longer than max_length: stop, drop and count them, keep their beginning, or make pieces."
+        },
+    )
+    window_stride: int | None = field(
+        default=None,
+        metadata={"help": "With overlong: split, tokens from a piece to the next (default: max_length, no overlap)."},
+    )
+    source_weights: str | None = field(
+        default=None,
+        metadata={"help": "Share of the tokens that each source has, by the column `source`: {en: 0.5, es: 0.5}."},
     )
     loss_on_given: bool = field(
         default=False, metadata={"help": "Learn also what the corpus marks as given: problems, operands of a drill."}
@@ -65,116 +79,6 @@ class PretrainArguments(stage.StageArguments):
     embedding_learning_rate: float | None = field(
         default=None, metadata={"help": "Peak rate of the embeddings under muon (default: learning_rate)."}
     )
-
-
-def pack(
-    rows: Dataset,
-    model_tokenizer: PreTrainedTokenizerBase,
-    max_length: int,
-    overlong: str = "error",
-    num_proc: int | None = None,
-    loss_on_given: bool = False,
-    weights: tuple[float, float] = (1.0, 1.0),
-) -> Dataset:
-    """Blocks of `max_length` tokens made of whole documents (TRL's best fit): `input_ids`, `position_ids`, `labels`.
-
-    `weights` are `decisive_weight` and `verdict_weight`; unless both are 1 there are also `loss_weights`, whose mean
-    over all labels is 1.
-
-    Positions restart at each document; padding is one more document, with labels -100.
-    No label for the beginning of a document, nor for its first `given` characters where there is such a column, unless
-    `loss_on_given`.
-    The end token stands behind each document but those whose column `ends` is false: pieces cut from a longer one.
-    `overlong: cut` keeps the beginning of a document that no block can hold.
-    """
-    # of a module `datasets` finds no hash, and caches nothing; of a pattern it hashes what it says
-    form = tokenizer.form_of(model_tokenizer)
-    end, encode, decisive, verdict = model_tokenizer.eos_token_id, data.encode, form.DECISIVE, form.VERDICT
-    weighted = weights != (1.0, 1.0)
-
-    def tokenize(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        count = len(batch["text"])
-        encoded = encode(model_tokenizer, batch["text"], return_offsets_mapping=True)
-        documents: dict[str, list[Any]] = {"input_ids": [], "labels": [], "length": []}
-        if weighted:
-            documents["marks"] = []
-        for text, ids, offsets, given, whole in zip(
-            batch["text"],
-            encoded["input_ids"],
-            encoded["offset_mapping"],
-            batch.get("given", [0] * count),
-            batch.get("ends", [True] * count),
-            strict=True,
-        ):
-            posed, given = given, given * (not loss_on_given)
-            labels = [token if start >= given else -100 for token, (start, _) in zip(ids, offsets, strict=True)]
-            most = max_length if overlong == "cut" else None
-            documents["input_ids"].append((ids + [end] * whole)[:most])
-            documents["labels"].append(([-100, *labels[1:]] + [end] * whole)[:most])
-            documents["length"].append(len(documents["labels"][-1]))
-            if weighted:
-                inside = {place: 1 for found in decisive.finditer(text) for place in range(*found.span())}
-                inside |= {found.start(): 2 for found in verdict.finditer(text, posed)}
-                marks = [
-                    inside.get(start, 0) * (label != -100) for label, (start, _) in zip(labels, offsets, strict=True)
-                ]
-                documents["marks"].append(([0, *marks[1:]] + [0] * whole)[:most])
-        return documents
-
-    ids = rows.map(tokenize, batched=True, remove_columns=rows.column_names, num_proc=num_proc, desc="Tokenizing")
-    lengths = ids.select_columns("length").with_format("numpy")["length"][:]
-    ids = data.keep(ids, lengths, max_length, overlong).remove_columns("length")
-    packed = pack_dataset(ids, max_length, strategy="bfd", map_kwargs={"desc": "Packing"})
-    narrow = "int16" if max(len(model_tokenizer), max_length) < 2**15 else "int32"
-    columns = {name: List(Value(narrow), length=max_length) for name in ("input_ids", "position_ids", "labels")}
-    scaled = None
-    if weighted:
-        columns["loss_weights"] = List(Value("float32"), length=max_length)
-        shares = marked(packed, len(weights))
-        for name, weight, share in zip(("decisive_weight", "verdict_weight"), weights, shares, strict=True):
-            if weight != 1 and not share:
-                raise ValueError(f"{name}: these texts have no token that it weighs: leave it out")
-        mean = 1 + sum((weight - 1) * share for weight, share in zip(weights, shares, strict=True))
-        scaled = [weight / mean for weight in (1.0, *weights)]
-    return packed.map(
-        lay_out,
-        batched=True,
-        remove_columns=packed.column_names,
-        fn_kwargs={"max_length": max_length, "pad_token_id": model_tokenizer.pad_token_id, "weights": scaled},
-        features=Features(columns),
-        num_proc=num_proc,
-        desc="Laying out",
-    ).with_format("torch")
-
-
-def marked(packed: Dataset, kinds: int) -> list[float]:
-    """The shares of the tokens with the marks 1 to `kinds` among the labels of packed documents."""
-    found, labelled = [0] * kinds, 0
-    for batch in packed.select_columns(["labels", "marks"]).with_format("arrow").iter(1000):
-        marks = batch["marks"].combine_chunks().flatten()
-        found = [count + pc.sum(pc.equal(marks, kind)).as_py() for kind, count in enumerate(found, start=1)]
-        labelled += pc.sum(pc.not_equal(batch["labels"].combine_chunks().flatten(), -100)).as_py()
-    return [count / max(labelled, 1) for count in found]
-
-
-def lay_out(
-    packed: dict[str, list[Any]], max_length: int, pad_token_id: int, weights: list[float] | None = None
-) -> dict[str, list[Any]]:
-    """Once for the whole run what a collator would do at every step, 1 ms each time: rectangular blocks.
-
-    `weights` are those of the labels with the marks 0, 1, ...
-    """
-    columns: dict[str, list[Any]] = {"input_ids": [], "position_ids": [], "labels": []}
-    if weights:
-        columns["loss_weights"] = [
-            [weights[mark] for mark in marks] + [0.0] * (max_length - len(marks)) for marks in packed["marks"]
-        ]
-    for ids, labels, sizes in zip(packed["input_ids"], packed["labels"], packed["seq_lengths"], strict=True):
-        room = max_length - len(ids)
-        columns["input_ids"].append(ids + [pad_token_id] * room)
-        columns["labels"].append(labels + [-100] * room)
-        columns["position_ids"].append([place for size in (*sizes, room) for place in range(size)])
-    return columns
 
 
 def shape(own: PretrainArguments, model_tokenizer: PreTrainedTokenizerBase) -> ArithConfig:
@@ -215,6 +119,46 @@ def muon(own: PretrainArguments, training: TrainingArguments) -> tuple[type, dic
     return MuonFactory, {**rates, "betas": betas, "weight_decay": training.weight_decay}
 
 
+def earlier(own: PretrainArguments, model_tokenizer: PreTrainedTokenizerBase, argv: list[str]) -> Any:
+    """The model of an earlier phase or None; ValueError where the keys say another shape or other tokens."""
+    if own.model_name_or_path is None:
+        return None
+    if both := [key for key in ("size", "config_overrides") if recipe.peek(argv, key) is not None]:
+        raise ValueError(
+            f"{' and '.join(both)}: {own.model_name_or_path}, which model_name_or_path goes on from, has its shape: "
+            "leave one or the other out"
+        )
+    model, its_tokenizer = checkpoint.load(own.model_name_or_path, attn_implementation=own.attn_implementation)
+    tokenizer.require(
+        model_tokenizer,
+        tokenizer.fingerprint(its_tokenizer),
+        where=own.model_name_or_path,
+        repair="go on from a model of this tokenizer, or put the tokenizer's old recipe back and make it anew",
+    )
+    require_mask(model.config)
+    return model
+
+
+def packed(
+    rows: Dataset, own: PretrainArguments, model_tokenizer: PreTrainedTokenizerBase, weights: tuple[float, float]
+) -> Dataset:
+    """Blocks of these rows, as the recipe says."""
+    options = (own.overlong, own.dataset_num_proc, own.loss_on_given, weights, own.window_stride)
+    return pack(rows, model_tokenizer, own.max_length, *options)
+
+
+def require_blocks(own: PretrainArguments) -> None:
+    """ValueError where no block can be as the recipe says."""
+    if own.max_length < 2:
+        raise ValueError(f"need max_length >= 2, to learn a token from one before it, got {own.max_length}")
+    if own.window_stride is None:
+        return
+    if own.overlong != "split":
+        raise ValueError(f"window_stride: need overlong: split, got {own.overlong}")
+    if not 1 <= own.window_stride <= own.max_length:
+        raise ValueError(f"need 1 <= window_stride <= max_length = {own.max_length}, got {own.window_stride}")
+
+
 def main(argv: list[str]) -> None:
     trainer, run = prepare(argv)
     stage.run(trainer, run)
@@ -233,35 +177,39 @@ def prepare(argv: list[str]) -> tuple[Trainer, stage.Run]:
         if weight != 1 and training.label_smoothing_factor:
             raise ValueError(f"need {name} 1 with label_smoothing_factor, whose loss has no weights")
     checks.require_steps(training)
+    require_blocks(own)
+    if own.source_weights and training.auto_find_batch_size:
+        raise ValueError("source_weights: need auto_find_batch_size false, as the batches are laid out before the run")
     stage.count_tokens(training)
     model_tokenizer = checkpoint.load_tokenizer(own.tokenizer_name_or_path)
     data.check_tokenizer(model_tokenizer, own.dataset_name)
     train, validation = data.load(own.dataset_name, "pretrain", ["text"])
-    config = shape(own, model_tokenizer)
-    prompts = data.held_out(own.dataset_name, own.num_eval_generations)
-    run = stage.begin("pretrain", argv, (own, training), training, model_tokenizer, parent=None)
+    sources, shares = by_source(train, own.source_weights) if own.source_weights else ({"": train}, {})
+    asked = own.num_eval_generations if tokenizer.task_of(model_tokenizer) != "text" else 0  # it has no problems
+    prompts = data.held_out(own.dataset_name, asked)
+    parent = earlier(own, model_tokenizer, argv)
+    config = shape(own, model_tokenizer) if parent is None else parent.config
+    if (limit := hard_limit(config)) is not None and own.max_length > limit:
+        raise ValueError(f"need max_length <= {limit}, the positions that the model has learned, got {own.max_length}")
+    run = stage.begin("pretrain", argv, (own, training), training, model_tokenizer, parent=own.model_name_or_path)
     with training.main_process_first():
-        train, validation = (
-            pack(
-                rows,
-                model_tokenizer,
-                own.max_length,
-                own.overlong,
-                own.dataset_num_proc,
-                own.loss_on_given,
-                those,
-            )
-            for rows, those in ((train, weights), (validation, (1.0, 1.0)))  # a loss that compares
-        )
-    trainer = Trainer(
-        model=ArithForCausalLM(config),
+        blocks = {name: packed(rows, own, model_tokenizer, weights) for name, rows in sources.items()}
+        validation = packed(validation, own, model_tokenizer, (1.0, 1.0))  # a loss that compares
+    trainer = (MixtureTrainer if shares else Trainer)(
+        model=ArithForCausalLM(config) if parent is None else parent,
         args=training,
         data_collator=default_data_collator,
-        train_dataset=train,
+        train_dataset=concatenate_datasets(list(blocks.values())),  # as `Mixture` numbers them
         eval_dataset=validation,
         processing_class=model_tokenizer,
         optimizer_cls_and_kwargs=muon(own, training),
     )
+    if isinstance(trainer, MixtureTrainer):
+        trainer.mixture = Mixture.make(blocks, shares, model_tokenizer.pad_token_id, training)
+        trainer.add_callback(Progress(trainer))
     if prompts is not None:
         trainer.add_callback(Samples(trainer, prompts, own.num_sample_generations))
+    if own.sample_prompts:
+        options = (own.sample_length, own.sample_temperature, own.sample_steps)
+        trainer.add_callback(Generations(trainer, own.sample_prompts, *options))
     return trainer, run

@@ -35,6 +35,7 @@ NEEDED = {
 HARMLESS = {
     *("logging_steps", "report_to", "run_name", "disable_tqdm", "save_total_limit"),
     *("num_sample_generations", "record_rollouts"),
+    *("sample_prompts", "sample_steps", "sample_length", "sample_temperature"),
 }
 
 

@@ -1,9 +1,12 @@
-"""What the model writes while it trains: at each evaluation it answers held-out prompts, greedily.
+"""What the model writes while it trains: at each evaluation it answers held-out problems, or goes on with prompts.
 
-May not know the trainer's loss. Puts `eval_exact_match` among the metrics (so `metric_for_best_model` may name it) and
-prints the first few completions.
+May not know the trainer's loss. `Samples` puts `eval_exact_match` among the metrics (so `metric_for_best_model` may
+name it) and prints the first few completions; `Generations` is for natural text too, which has no right answer.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
 from datasets import Dataset
@@ -16,9 +19,37 @@ from transformers import (
     TrainingArguments,
 )
 
-from arith_hf import solver
+from arith_hf import files, solver
 from arith_hf.notation import Form
 from arith_hf.tokenizer import form_of
+from arith_hf.train import stage
+
+GENERATIONS = "generations.jsonl"
+SHOWN = 160  # characters of a completion that are printed
+
+
+@dataclass
+class SampleArguments(stage.StageArguments):
+    """Keys of the stages that show how the model goes on with prompts of the recipe."""
+
+    _argument_group_name = "stage"
+    sample_prompts: list[str] | None = field(
+        default=None, metadata={"help": f"What the model goes on with at each evaluation, kept in {GENERATIONS}."}
+    )
+    sample_steps: int | None = field(
+        default=None, metadata={"help": "Updates between two such samples (default: at each evaluation)."}
+    )
+    sample_length: int = field(default=64, metadata={"help": "Tokens of such a sample, at most."})
+    sample_temperature: float = field(
+        default=0.0, metadata={"help": "Of such a sample; 0: greedy. It is drawn with the same noise each time."}
+    )
+
+    def __post_init__(self) -> None:
+        for key, least in (("sample_steps", 1), ("sample_length", 1), ("sample_temperature", 0)):
+            if (value := getattr(self, key)) is not None and value < least:
+                raise ValueError(f"need {key} >= {least}, got {value}")
+        if self.sample_steps and not self.sample_prompts:
+            raise ValueError("sample_steps: need sample_prompts, got none")
 
 
 class Samples(TrainerCallback):
@@ -69,7 +100,73 @@ class Samples(TrainerCallback):
         for prompt, completion, mine, answer in list(shown)[: self.num_printed]:
             verdict = "right" if is_right(mine, answer) else f"wrong, it is {answer}"
             working = " / ".join(completion.text.split("\n"))
-            print(f"  {prompt.strip()} -> {mine} ({verdict})  {working[:160]}", flush=True)
+            print(f"  {prompt.strip()} -> {mine} ({verdict})  {working[:SHOWN]}", flush=True)
+
+
+class Generations(TrainerCallback):
+    """How the model goes on with the same prompts, at each evaluation or every so many `steps`, drawn with one seed.
+
+    Printed, in TensorBoard where it is reported to, and where `kept` in a file of the stage.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        prompts: Sequence[str],
+        max_new_tokens: int,
+        temperature: float = 0.0,
+        steps: int | None = None,
+        kept: bool = True,
+    ) -> None:
+        self.trainer, self.prompts, self.steps = trainer, list(prompts), steps
+        self.options: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature}
+        self.path = Path(str(trainer.args.output_dir), GENERATIONS) if kept else None
+        self.rows: list[dict[str, Any]] = []
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """What a killed run wrote behind the step that is gone on from is written again."""
+        if self.path is None or not state.is_world_process_zero:
+            return
+        if state.global_step and self.path.is_file():
+            self.rows = [row for row in files.read_jsonl(self.path) if row["step"] <= state.global_step]
+        else:
+            self.path.unlink(missing_ok=True)
+
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        if not self.steps:
+            self.write(state)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        if self.steps and not state.global_step % self.steps:
+            self.write(state)
+
+    def write(self, state: TrainerState) -> None:
+        """Generate, print and keep; of a step that is evaluated twice, as it ends an epoch, once."""
+        model = self.trainer.accelerator.unwrap_model(self.trainer.model)
+        tokens = cast(PreTrainedTokenizerBase, self.trainer.processing_class)
+        written = solver.generate(model, tokens, self.prompts, **self.options)
+        if not state.is_world_process_zero:
+            return
+        pairs = [(prompt, one.text) for prompt, one in zip(self.prompts, written, strict=True)]
+        self.rows = [row for row in self.rows if row["step"] != state.global_step]
+        self.rows += [{"step": state.global_step, "prompt": prompt, "completion": text} for prompt, text in pairs]
+        print("\n".join(sample(*pair) for pair in pairs), flush=True)
+        if self.path:
+            files.write_jsonl(self.path, self.rows)
+        for callback in self.trainer.callback_handler.callbacks:
+            if writer := getattr(callback, "tb_writer", None):
+                writer.add_text("samples", "\n\n".join(map("".join, pairs)), state.global_step)
+
+
+def sample(prompt: str, completion: str) -> str:
+    """One line, of the prompt its end.
+
+    >>> sample("Hola", ", ¿qué\\ntal?")
+    '  Hola | , ¿qué / tal?'
+    """
+    return f"  {' / '.join(prompt.strip().splitlines()[-1:])} | {' / '.join(completion.splitlines())[:SHOWN]}"
 
 
 def answers(rows: Dataset, form: Form) -> list[Any]:

@@ -1,18 +1,18 @@
 import json
 import shutil
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import texts
 import torch
+import yaml
 from conftest import stage
-from datasets import Dataset
+from safetensors.torch import load_file
 
-from arith_hf import checkpoint, files
-from arith_hf.notation import expression as notation
+from arith_hf import checkpoint, files, provenance, solver
 from arith_hf.tokenizer import train as train_tokenizer
 from arith_hf.train import data
-from arith_hf.train.pretrain import PretrainArguments, pack, shape
+from arith_hf.train.pretrain import PretrainArguments, shape
 
 
 def test_the_stage_signs_off_last(road):
@@ -32,47 +32,6 @@ def test_the_stage_signs_off_last(road):
     assert json.loads((folder / "config.json").read_text())["tokenizer_fingerprint"] == tokenizer["fingerprint"]
 
 
-def test_blocks_hold_whole_documents_with_restarting_positions(road):
-    tokenizer = checkpoint.load_tokenizer(road / "checkpoints/tiny/tokenizer")
-    rows, _ = data.load(str(road / "data/tiny"), "pretrain", ["text"])
-    blocks = pack(rows, tokenizer, 256)
-    batch = blocks[:]
-    assert batch["input_ids"].shape == batch["labels"].shape == batch["position_ids"].shape == (len(blocks), 256)
-    found = []
-    for ids, positions, labels in zip(*(batch[key].tolist() for key in batch), strict=True):
-        starts = [place for place, position in enumerate(positions) if position == 0] + [256]
-        for start, stop in pairwise(starts):
-            assert positions[start:stop] == list(range(stop - start))
-            if ids[start] != tokenizer.bos_token_id:
-                assert set(labels[start:stop]) == {-100}  # padding
-                continue
-            learned = [label for label in labels[start:stop] if label != -100]
-            assert learned == ids[stop - len(learned) : stop]  # one stretch, to the end of the document
-            whole = ids[stop - 1] == tokenizer.eos_token_id
-            text = [tokenizer.decode(part, skip_special_tokens=True) for part in (ids[start:stop], learned)]
-            found.append((*text, whole))
-    expected = [(row["text"], row["text"][row["given"] :], row["ends"]) for row in rows]
-    assert sorted(found) == sorted(expected)
-
-
-def test_a_document_that_no_block_holds_keeps_its_beginning(road):
-    tokenizer = checkpoint.load_tokenizer(road / "checkpoints/tiny/tokenizer")
-    texts = {"text": ["1 + 2", "1" * 80], "given": [2, 70]}
-    blocks = pack(Dataset.from_dict(texts), tokenizer, 16, overlong="cut")
-    short, long = sorted(blocks, key=lambda block: -(block["input_ids"] == tokenizer.pad_token_id).sum())
-    two, end = tokenizer("1 + 2")["input_ids"][3], tokenizer.eos_token_id
-    assert short["labels"].tolist() == [-100, -100, -100, two, end] + [-100] * 11
-    assert long["input_ids"].tolist() == tokenizer("1" * 80)["input_ids"][:16]
-
-
-def test_what_is_given_is_learned_where_asked(road):
-    tokenizer = checkpoint.load_tokenizer(road / "checkpoints/tiny/tokenizer")
-    rows = Dataset.from_dict({"text": ["1 + 2"], "given": [4]})
-    all_of_it, rest = (pack(rows, tokenizer, 16, loss_on_given=asked)[0]["labels"] for asked in (True, False))
-    assert (all_of_it != -100).sum() == 4
-    assert (rest != -100).sum() == 2
-
-
 def test_the_config_says_which_tokens_a_stride_places(road):
     tokenizer = checkpoint.load_tokenizer(road / "checkpoints/tiny/tokenizer")
     config = shape(PretrainArguments(size="tiny", config_overrides='{"line_stride": 16}'), tokenizer)
@@ -80,46 +39,6 @@ def test_the_config_says_which_tokens_a_stride_places(road):
     assert shape(PretrainArguments(size="tiny"), tokenizer).line_token_ids is None
     with pytest.raises(ValueError, match="kind: digits"):
         shape(PretrainArguments(size="tiny", config_overrides='{"line_stride": 16}'), train_tokenizer("char"))
-
-
-def test_decisive_tokens_weigh_more_and_the_mean_weight_is_one(road):
-    tokenizer = checkpoint.load_tokenizer(road / "checkpoints/tiny/tokenizer")
-    text = "\nStep 7: 12 - -7 = 19\nExpression now: 19\nStep 8: "
-    given = text.index("19")
-    block = pack(
-        Dataset.from_dict({"text": [text], "given": [given], "ends": [False]}), tokenizer, 32, weights=(3.0, 1.0)
-    )[0]
-    labelled = block["labels"] != -100
-    weights = block["loss_weights"][labelled]
-    torch.testing.assert_close(weights.mean(), torch.tensor(1.0))
-    heavy = tokenizer.decode(block["labels"][labelled][weights == weights.max()])
-    assert heavy == "19\nExpression now: \nStep 8: "
-    torch.testing.assert_close(weights.max(), 3 * weights.min())
-    assert set(block["loss_weights"][~labelled & (block["input_ids"] == tokenizer.pad_token_id)].tolist()) == {0.0}
-
-
-@pytest.mark.parametrize("ask", ["1 + 2", "1 +"])
-def test_the_verdict_has_a_weight_of_its_own(road, ask):
-    tokenizer = checkpoint.load_tokenizer(road / "checkpoints/tiny/tokenizer")
-    text = notation.ask(ask) + notation.solution(notation.ask(ask))
-    weights = (3.0 if " = " in text else 1.0, 20.0)
-    (block,) = pack(Dataset.from_dict({"text": [text]}), tokenizer, 64, weights=weights)
-    weights = block["loss_weights"]
-    heavy = weights == weights.max()
-    assert tokenizer.decode(block["input_ids"][heavy]) == ("\nStep 1: " if ask == "1 + 2" else notation.FAILED)
-    assert tokenizer.decode(block["input_ids"][heavy.roll(-1)]) == notation.THINK
-    labelled = block["labels"] != -100
-    torch.testing.assert_close(weights.max(), 20 * weights[labelled].min())
-    torch.testing.assert_close(weights[labelled].mean(), torch.tensor(1.0))
-
-
-def test_a_verdict_that_is_given_has_no_weight(road):
-    """Excerpts open as problems do and are worked, though malformed: not to be learned as a verdict."""
-    tokenizer = checkpoint.load_tokenizer(road / "checkpoints/tiny/tokenizer")
-    text = "Evaluate: (5 - 3\n<think>\nStep 1: 5 - 3 = 2\nExpression now: (2\nStep 2: "
-    rows = Dataset.from_dict({"text": [text], "given": [text.index("5 - 3 =")], "ends": [False]})
-    with pytest.raises(ValueError, match="verdict_weight: these texts have no token that it weighs: leave it out"):
-        pack(rows, tokenizer, 64, weights=(3.0, 20.0), loss_on_given=True)
 
 
 @pytest.mark.parametrize(
@@ -130,37 +49,6 @@ def test_weights_that_cannot_be_are_refused(road, tmp_path, capsys, keys):
     assert stage(road, "pretrain", "--output_dir", str(refused), *keys) == 2
     assert keys[0][2:].split("=")[0] in capsys.readouterr().err
     assert not refused.exists()
-
-
-def test_text_is_tokenized_once(road, monkeypatch, tmp_path):
-    tokenizer = checkpoint.load_tokenizer(road / "checkpoints/tiny/tokenizer")
-    path = tmp_path / "rows.jsonl"
-    path.write_text('{"text": "1 + 2"}\n')
-    first, second = (pack(data.read(path, ["text"]), tokenizer, 16) for _ in range(2))
-    assert first.cache_files == second.cache_files != []
-
-
-def test_text_alone_is_learned_from_its_first_token_on(road):
-    tokenizer = checkpoint.load_tokenizer(road / "checkpoints/tiny/tokenizer")
-    (block,) = pack(Dataset.from_dict({"text": ["1 + 2"]}), tokenizer, 64)
-    learned = [*tokenizer("1 + 2")["input_ids"][1:], tokenizer.eos_token_id]
-    assert block["labels"].tolist() == [-100, *learned] + [-100] * (63 - len(learned))
-
-
-def test_a_document_does_not_see_its_neighbours(road):
-    model, tokenizer = checkpoint.load(road / "checkpoints/tiny/pretrain")
-    rows, _ = data.load(str(road / "data/tiny"), "pretrain", ["text"])
-    blocks = pack(rows, tokenizer, 256)
-    positions = blocks[:]["position_ids"]
-    most = int((positions == 0).sum(1).argmax())  # the block with the most documents
-    input_ids, position_ids = blocks[most]["input_ids"][None], positions[most][None]
-    with torch.no_grad():
-        together = model(input_ids, position_ids=position_ids, use_cache=False).logits[0]
-        starts = (position_ids[0] == 0).nonzero().flatten().tolist()
-        assert len(starts) > 2
-        for start, stop in pairwise(starts):
-            alone = model(input_ids[:, start:stop], use_cache=False).logits[0]
-            torch.testing.assert_close(together[start:stop], alone, rtol=1e-4, atol=1e-5)
 
 
 def test_another_recipe_is_not_mixed_with_an_unfinished_run(road, capsys):
@@ -209,3 +97,99 @@ def test_a_corpus_that_was_cut_is_not_trained_on(road, tmp_path):
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
     with pytest.raises(ValueError, match=r"sft/train\.jsonl is not the file that the corpus was finished with"):
         data.load(str(tmp_path / "cut"), "sft", ["prompt"])
+
+
+# Natural text
+
+
+@pytest.fixture(scope="module")
+def prose(tmp_path_factory):
+    """Pretrained on natural text, its first phase."""
+    root = texts.write(tmp_path_factory.mktemp("prose"))
+    (root / "recipes/tiny/continue.yaml").write_text(
+        yaml.safe_dump({key: value for key, value in texts.KEYS.items() if key != "size"})
+    )
+    assert stage(root, "pretrain") == 0
+    return root
+
+
+def test_fixed_prompts_are_gone_on_with_at_each_evaluation(prose, tmp_path):
+    folder = prose / "checkpoints/tiny/pretrain"
+    rows = list(files.read_jsonl(folder / "generations.jsonl"))
+    assert [(row["step"], row["prompt"]) for row in rows] == [(2, "Hello"), (2, "Hola"), (4, "Hello"), (4, "Hola")]
+    model, model_tokenizer = checkpoint.load(folder)
+    (last,) = solver.generate(model, model_tokenizer, ["Hola"], max_new_tokens=64)
+    assert rows[-1]["completion"] == last.text, "greedy, by the weights of that step"
+    more = ("--sample_steps", "1", "--sample_length", "3", "--sample_temperature", "0.7")
+    assert stage(prose, "pretrain", "--output_dir", str(tmp_path / "often"), *more, "--report_to", "tensorboard") == 0
+    often = list(files.read_jsonl(tmp_path / "often/generations.jsonl"))
+    assert [row["step"] for row in often] == [1, 1, 2, 2, 3, 3, 4, 4]
+    said = [row["completion"].replace("\N{REPLACEMENT CHARACTER}", "?") for row in often]  # half a character
+    assert all(len(ids) <= 1 + 3 for ids in model_tokenizer(said)["input_ids"])
+    written = b"".join(path.read_bytes() for path in (tmp_path / "often").rglob("events.out.*"))
+    assert b"samples/text_summary" in written
+
+
+def test_a_second_phase_goes_on_from_the_first(prose):
+    """By the recipe's name alone: its weights, a new optimizer and schedule, another mixture."""
+    first, second = (prose / "checkpoints/tiny" / name for name in ("pretrain", "continue"))
+    weights = ["--source_weights", '{"es": 1.0}', "--learning_rate", "1e-9", "--optimizer", "trainer"]
+    assert stage(prose, "pretrain", *weights, recipe="continue") == 0
+    made = files.read_json(second / "provenance.json")
+    assert made["parent"] == str(first)
+    assert made["parent_sha256"] == provenance.weights_hash(first)
+    assert [one["stage"] for one in made["ancestors"]] == ["tiny", "tokenizer", "pretrain"]
+    before, after = (load_file(folder / "model.safetensors") for folder in (first, second))
+    for name in before:
+        torch.testing.assert_close(before[name], after[name], rtol=0, atol=1e-7)
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+    log = files.read_json(second / "trainer_state.json")["log_history"]
+    assert [row["step"] for row in log if "loss" in row] == [1, 2, 3, 4]
+    assert [row["mix_es"] for row in log if "mix_es" in row] == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--size", "mini"], "size: {}, which model_name_or_path goes on from, has its shape"),
+        (["--config_overrides", "{}"], "config_overrides: {}, which"),
+        (["--window_stride", "8", "--overlong", "cut"], "window_stride: need overlong: split, got cut"),
+        (["--window_stride", "65"], "need 1 <= window_stride <= max_length = 64, got 65"),
+        (["--max_length", "1"], "need max_length >= 2"),
+        (["--sample_steps", "0"], "need sample_steps >= 1, got 0"),
+    ],
+)
+def test_keys_that_cannot_be_are_refused(prose, tmp_path, capsys, more, said):
+    assert stage(prose, "pretrain", "--output_dir", str(tmp_path / "out"), *more, recipe="continue") == 2
+    assert said.format(prose / "checkpoints/tiny/pretrain") in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_of_another_tokenizer_is_not_gone_on_from(prose, road, tmp_path, capsys):
+    other = str(road / "checkpoints/tiny/pretrain")
+    place = ["--output_dir", str(tmp_path / "out"), "--model_name_or_path", other]
+    assert stage(prose, "pretrain", *place, recipe="continue") == 2
+    said = capsys.readouterr().err
+    assert f"{other} was made with tokenizer" in said
+    assert files.read_json(prose / "checkpoints/tiny/tokenizer/metrics.json")["fingerprint"] in said
+
+
+def test_more_than_the_learned_positions_is_refused(prose, tmp_path, capsys):
+    learned = '{"position_embedding": "learned", "max_position_embeddings": 32}'
+    place = ["--output_dir", str(tmp_path / "out"), "--config_overrides", learned]
+    assert stage(prose, "pretrain", *place) == 2
+    assert "need max_length <= 32" in capsys.readouterr().err
+    assert stage(prose, "pretrain", *place, "--max_length", "32", "--max_steps", "1") == 0
+
+
+def test_what_repeats_is_predicted_one_step_ahead_not_two(tmp_path):
+    """A label that is shifted twice, by the data and by the model, teaches to skip a token."""
+    period = "abcdefg"
+    root = texts.write(tmp_path, [{"text": period[i % 7 :] + period * 12, "source": "en"} for i in range(28)])
+    more = ("--max_steps", "80", "--learning_rate", "0.01", "--eval_steps", "80", "--save_steps", "80")
+    assert stage(root, "pretrain", *more, "--logging_steps", "80") == 0
+    model, model_tokenizer = checkpoint.load(root / "checkpoints/tiny/pretrain")
+    ids = torch.tensor([model_tokenizer("abcdefgabcd")["input_ids"]])
+    with torch.no_grad():
+        predicted = model(ids).logits[0].argmax(-1)
+    assert predicted[4:-1].tolist() == ids[0, 5:].tolist()

@@ -1,0 +1,183 @@
+import doctest
+import shutil
+
+import numpy as np
+import pytest
+import texts
+import torch
+from conftest import stage
+from datasets import Dataset
+from hypothesis import given
+from hypothesis import strategies as st
+
+from arith_hf import checkpoint, files
+from arith_hf.train import mixture, pretrain
+from arith_hf.train.mixture import by_source, largest_remainder, read_weights, schedule
+from benchmarks import resume as verify
+
+
+def test_examples():
+    assert doctest.testmod(mixture).failed == 0
+
+
+shares = st.lists(st.floats(0.01, 1), min_size=1, max_size=5)
+
+
+@given(shares, st.integers(0, 500))
+def test_whole_numbers_are_nearest_and_sum_up(shares, total):
+    counts = largest_remainder(shares, total)
+    assert sum(counts) == total
+    assert all(abs(count - share / sum(shares) * total) < 1 for count, share in zip(counts, shares, strict=True))
+
+
+@given(shares, st.data(), st.integers(1, 400), st.integers(0, 3))
+def test_a_schedule_is_exact_at_its_end_and_close_at_any_place(shares, data, total, seed):
+    sizes = [data.draw(st.integers(1, 30)) for _ in shares]
+    order = schedule(sizes, shares, total, str(seed))
+    source = np.repeat(np.arange(len(sizes)), sizes)[order]
+    counts = largest_remainder(shares, total)
+    assert np.bincount(source, minlength=len(sizes)).tolist() == counts
+    for index, (size, count) in enumerate(zip(sizes, counts, strict=True)):
+        so_far = np.cumsum(source == index)
+        even = np.arange(1, total + 1) * count / total
+        assert np.abs(so_far - even).max() <= 1 + len(sizes) * count / total + 1e-9
+        mine = order[source == index] - sum(sizes[:index])
+        for begin in range(0, count, size):  # each pass has every block once
+            seen = mine[begin : begin + size]
+            assert len(set(seen.tolist())) == len(seen)
+    assert np.array_equal(order, schedule(sizes, shares, total, str(seed)))
+
+
+def test_passes_differ_and_seeds_differ():
+    one = schedule([50], [1.0], 100, "0")
+    assert not np.array_equal(one[:50], one[50:])
+    assert not np.array_equal(one, schedule([50], [1.0], 100, "1"))
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ("{en: 1}", "need JSON such as"),
+        ('{"en": 0.5, "fr": 0.5}', "no source `fr`: these texts have en, es"),
+        ('{"en": 1, "en": 2}', "stands twice"),
+        ('{"en": 0}', "need a number > 0 for `en`, got 0"),
+        ('{"en": NaN}', "need a finite number"),
+        ('{"en": true}', "need a number > 0"),
+        ("{}", "need a weight for one or more of en, es"),
+    ],
+)
+def test_weights_that_cannot_be_are_refused(said, message):
+    with pytest.raises(ValueError, match=message):
+        read_weights(said, ["en", "es"])
+
+
+def test_a_source_without_a_weight_is_left_out_with_a_word(caplog, monkeypatch):
+    monkeypatch.setattr(mixture.logger, "propagate", True)
+    rows = Dataset.from_dict({"text": ["a", "b", "c"], "source": ["en", "es", "en"]})
+    sources, weights = by_source(rows, '{"en": 2}')
+    assert weights == {"en": 1.0}
+    assert sources["en"]["text"][:] == ["a", "c"]
+    assert "leaves out es" in caplog.text
+    with pytest.raises(ValueError, match="no column `source`"):
+        by_source(rows.remove_columns("source"), '{"en": 1}')
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    weights = {"source_weights": {"en": 0.3, "es": 0.7}, "per_device_train_batch_size": 2, "max_steps": -1}
+    epochs = {"num_train_epochs": 3, "save_steps": 5, "eval_steps": 5, "gradient_accumulation_steps": 2}
+    return texts.write(tmp_path_factory.mktemp("text"), **weights, **epochs)
+
+
+def fed(monkeypatch) -> list[torch.Tensor]:
+    """What any model is given to learn, as it is given."""
+    found: list[torch.Tensor] = []
+    real = mixture.MixtureTrainer.training_step
+
+    def step(self, model, inputs, *more):
+        found.append(inputs["input_ids"].clone())
+        return real(self, model, inputs, *more)
+
+    monkeypatch.setattr(mixture.MixtureTrainer, "training_step", step)
+    return found
+
+
+def test_the_mix_that_is_fed_is_the_one_that_was_asked_for(text, monkeypatch):
+    """Counted from the batches themselves: which source a block is of is seen by its tokens."""
+    found = fed(monkeypatch)
+    folder = text / "checkpoints/tiny/pretrain"
+    assert stage(text, "pretrain") == 0
+    model_tokenizer = checkpoint.load_tokenizer(folder)
+    tokens = {"en": 0, "es": 0}
+    for batch in found:
+        for ids in batch:
+            written = model_tokenizer.decode(ids, skip_special_tokens=True)
+            letters = [one for one in written if one.isalpha()]
+            assert len({one.isupper() for one in letters}) == 1, "sources do not share a block"
+            source = "es" if letters[0].isupper() else "en"
+            tokens[source] += int((ids != model_tokenizer.pad_token_id).sum())
+    log = files.read_json(folder / "trainer_state.json")["log_history"]
+    told = [row for row in log if "mix_en" in row]
+    assert [row["step"] for row in told] == [row["step"] for row in log if "eval_loss" in row]
+    assert told[-1]["mix_es"] == pytest.approx(0.7, abs=0.02)  # of few blocks
+    assert told[-1]["mix_en"] + told[-1]["mix_es"] == pytest.approx(1)
+    upto = told[-1]["step"] * 4
+    rows = torch.cat(found)[:upto]
+    assert told[-1]["tokens_seen"] == int((rows != model_tokenizer.pad_token_id).sum())
+    assert tokens["es"] / sum(tokens.values()) == pytest.approx(0.7, abs=0.02)
+    assert told[-1]["epochs_es"] > 3 > told[-1]["epochs_en"] > 0, "what has few blocks is seen more often"
+    assert told[-1]["done"] == pytest.approx(upto / len(torch.cat(found)), abs=1e-4)
+
+
+def test_a_killed_run_is_fed_what_a_whole_one_is(text, tmp_path, monkeypatch):
+    """In its second pass, over batches that are put together of two."""
+    whole, killed = tmp_path / "whole/pretrain", tmp_path / "killed/pretrain"
+    found = fed(monkeypatch)
+    assert stage(text, "pretrain", "--output_dir", str(killed)) == 0
+    blocks = found.copy()
+    shutil.copytree(killed, whole)
+    steps = sorted(int(path.name.rpartition("-")[2]) for path in killed.glob("checkpoint-*"))
+    for step in steps[steps.index(15) + 1 :]:
+        shutil.rmtree(killed / f"checkpoint-{step}")
+    per_pass = mixture_of(text, tmp_path).per_pass // 4
+    assert steps[-1] > 15 > per_pass, "the step to go on from is not of the first pass"
+    (killed / "metrics.json").unlink()
+    found.clear()
+    assert stage(text, "pretrain", "--output_dir", str(killed)) == 0
+    assert torch.equal(torch.cat(found), torch.cat(blocks[-len(found) :]))
+    assert files.read_json(killed / "metrics.json")["resumed_from"].endswith("checkpoint-15")
+    assert verify.compare(whole, killed) == []
+    assert [row["step"] for row in files.read_jsonl(killed / "generations.jsonl")][:6] == [5, 5, 10, 10, 15, 15]
+
+
+def mixture_of(root, place) -> mixture.Mixture:
+    argv = ["--config", str(root / "recipes/tiny/pretrain.yaml"), "--output_dir", str(place / "unused")]
+    return pretrain.prepare(argv)[0].mixture
+
+
+def test_the_mix_of_a_long_run_is_within_a_hundredth(text, tmp_path):
+    """600 steps of 4 blocks, not taken: what they would be fed."""
+    argv = ["--config", str(text / "recipes/tiny/pretrain.yaml"), "--output_dir", str(tmp_path / "long")]
+    trainer, _ = pretrain.prepare([*argv, "--max_steps", "600"])
+    for steps in (60, 150, 300, 600):
+        seen = trainer.mixture.seen(steps)
+        assert seen["mix_en"] == pytest.approx(0.3, abs=0.01)
+        assert seen["mix_es"] == pytest.approx(0.7, abs=0.01)
+    assert seen["done"] == 1
+
+
+def test_a_source_that_is_not_there_is_an_error_before_anything_is_written(text, tmp_path, capsys):
+    place = ["--output_dir", str(tmp_path / "out")]
+    assert stage(text, "pretrain", *place, "--source_weights", '{"en": 0.5, "fr": 0.5}') == 2
+    assert "no source `fr`: these texts have en, es" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_text_and_arithmetic_are_sources_like_others(road, tmp_path):
+    rows = list(files.read_jsonl(road / "data/tiny/pretrain/train.jsonl"))[:40]
+    sums = [{"text": row["text"], "source": "sums"} for row in rows]
+    weights = {"sums": 0.4, "en": 0.6}
+    root = texts.write(tmp_path, texts.documents(texts.EN, "en", 20) + sums, source_weights=weights, max_steps=6)
+    assert stage(root, "pretrain") == 0
+    log = files.read_json(root / "checkpoints/tiny/pretrain/trainer_state.json")["log_history"]
+    assert [row["mix_sums"] for row in log if "mix_sums" in row][-1] == pytest.approx(0.4, abs=0.06)  # 24 blocks
