@@ -21,10 +21,11 @@ from arith_hf import files
 
 LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers")
 NAME = "provenance.json"
-SIGNED = (  # what a model answers by, besides its weights; recipe.yaml has its hash in provenance.json
+SIGNED = (  # what a model answers by, and was trained by, besides its weights; recipe.yaml's hash is in provenance.json
     *("config.json", "generation_config.json", "adapter_config.json", "*.safetensors.index.json"),
     *("tokenizer*.json", "special_tokens_map.json", "vocab.json", "merges.txt", "added_tokens.json"),
     *("chat_template.jinja", "chat_template.json", "additional_chat_templates", "custom_generate", "*.py", NAME),
+    "training.json",
 )
 RESULTS = ("parameters", "steps", "seconds", "cpu_seconds", "tokens", "flops", "resumed_from", "weights")
 PARTS = ("started", "commit", "code_sha256", "versions", "machine", "device", "threads")  # what may change in a run

@@ -32,9 +32,19 @@ KILLS_A_RUN = 4  # each ended run is one comparison
 STAGES = ("corpus", "tokenizer", "pretrain", "sft", "lora", "grpo")
 VERBS = {"lora": "sft"}
 LAUNCH = (sys.executable, "-m", "accelerate.commands.launch", "--quiet", "--config_file", "recipes/accelerate/cpu.yaml")
-TIMES = ("seconds", "runtime", "per_second", "step_time", "resumed_from", "finished", "started")  # parts of a key
+TIMES = (
+    "seconds",
+    "runtime",
+    "per_second",
+    "step_time",
+    "resumed_from",
+    "finished",
+    "started",
+    "ended",
+    "run_id",
+)  # parts of a key
 APART = {".lock", "provenance.json", "recipe.yaml", "README.md", "training_args.bin"}  # name the folder or the moment
-NAMING = {"best_model_checkpoint", "files"}  # the folder; the hash of provenance.json
+NAMING = {"best_model_checkpoint", "output_dir", "files"}  # the folder; the hash of provenance.json
 Row = dict[str, Any]
 
 

@@ -23,12 +23,12 @@ from transformers.utils import logging
 
 from arith_hf import files, provenance, recipe, tokenizer
 from arith_hf.provenance import data_proof
-from arith_hf.train import checks, resume
+from arith_hf.train import checks, record, resume
 
 logger = logging.get_logger("arith_hf")
 RESULTS = (
     *("metrics.json", "evaluate.json", "evaluate.txt", "samples.jsonl"),
-    *("trainer_state.json", "config.json", "model.safetensors"),
+    *("trainer_state.json", record.NAME, "config.json", "model.safetensors"),
 )
 
 
@@ -167,20 +167,9 @@ def run(trainer: Trainer, run: Run, period: int = 1) -> None:
         )
     run.cpu_seconds = sum(os.times()[:4]) - before
     log: list[dict[str, Any]] = trainer.state.log_history
-    loss = mean_loss(log)
+    loss = record.mean_loss(log)
     if "train_loss" in log[-1] and (loss is not None or run.resume_from):
         log[-1]["train_loss"] = loss  # the Trainer's is of the steps since it was resumed
-
-
-def mean_loss(log: Sequence[dict[str, Any]]) -> float | None:
-    """The mean of the losses logged, each weighed by the steps since the one before; None where none was.
-
-    >>> mean_loss([{"step": 2, "loss": 1.0}, {"step": 2, "eval_loss": 9.0}, {"step": 3, "loss": 4.0}])
-    2.0
-    """
-    losses = [(row["step"], row["loss"]) for row in log if "loss" in row]
-    steps = [step - before for (step, _), (before, _) in zip(losses, [(0, 0.0), *losses], strict=False)]
-    return sum(n * loss for n, (_, loss) in zip(steps, losses, strict=True)) / sum(steps) if losses else None
 
 
 def clear(output_dir: Path, keep_steps: bool) -> None:
@@ -204,6 +193,8 @@ def finish(trainer: Trainer, run: Run) -> None:
     trainer.save_model(str(run.output_dir))
     if trainer.is_world_process_zero():
         trainer.save_state()  # what was logged, for the report
+        told = record.write_up(run.recipe, run.provenance, trainer.args, trainer.state)
+        files.write_json(run.output_dir / record.NAME, told)
         metrics = summarize(trainer, run) | provenance.signature(run.output_dir)
         write_card(trainer, run, metrics)
         files.write_mark(run.output_dir / "metrics.json", metrics, run.started)
