@@ -17,7 +17,7 @@ from typing import Any
 
 from transformers.utils.logging import disable_progress_bar
 
-from arith_hf import checkpoint, estimates, files, probes, provenance, recipe, scoring, summary, tokenizer
+from arith_hf import checkpoint, estimates, files, preferences, probes, provenance, recipe, scoring, summary, tokenizer
 from arith_hf.answering import Answered, Examiner, answer
 from arith_hf.examined import check_corpus, start
 from arith_hf.language import evaluation
@@ -35,6 +35,7 @@ def main(argv: list[str]) -> None:
     (own,) = recipe.read((EvaluateArguments,), argv, "evaluate")
     data = Path(own.dataset_name)
     wanted = chosen(own.protocol, own.num_samples, data)
+    pairs = {name: preferences.read(data, name, wanted.pop(name)) for name in [*wanted] if PROTOCOLS[name].pairs}
     problems = {name: read_problems(data, PROTOCOLS[name], count) for name, count in wanted.items()}
     facts = read_facts(data)
     accelerator = start()
@@ -43,9 +44,10 @@ def main(argv: list[str]) -> None:
     model, model_tokenizer = checkpoint.load(own.checkpoint)
     check_corpus(data, Path(own.checkpoint), model_tokenizer)
     model = model.to(accelerator.device)
-    resume = scoring.form_of(next(iter(problems.values()))[0]).resumed
-    examiner = Examiner(model, model_tokenizer, accelerator, resume, own)
+    form = next((scoring.form_of(rows[0]) for rows in problems.values()), tokenizer.form_of(model_tokenizer))
+    examiner = Examiner(model, model_tokenizer, accelerator, form.resumed, own)
     answered = {name: answer(name, rows, examiner) for name, rows in problems.items()}
+    preferred = preferences.examine(model, model_tokenizer, accelerator, Path(own.checkpoint), data, pairs)
     if not accelerator.is_main_process:
         return
     samples, blocks = {}, {}
@@ -63,6 +65,7 @@ def main(argv: list[str]) -> None:
         "checkpoint": own.checkpoint,
         "weights": weights,
         "protocols": blocks,
+        **({"preferences": preferred} if preferred else {}),
         "seed": own.seed,
         "batch_size": own.batch_size,
         "num_processes": accelerator.num_processes,
@@ -136,4 +139,7 @@ def write(folder: Path, report: Row, samples: Iterable[Row], began: float) -> No
     print(text)
     headline = ("n", "exact_match", "exact_match_interval", "steps_match", "parse_rate", "mean_tokens")
     last = {name: {key: block[key] for key in headline} for name, block in report["protocols"].items()}
+    headline = ("n", "preferred", "preferred_interval", "margin", "reward_accuracy", "reward_accuracy_interval")
+    for name, block in report.get("preferences", {}).items():
+        last[name] = {key: block[key] for key in headline if key in block}
     print(json.dumps({"checkpoint": report["checkpoint"], **last, "seconds": report["seconds"]}))

@@ -5,13 +5,19 @@ May not know how a pair was made, nor how the model was trained. A pair is a row
 """
 
 import math
+import sys
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from arith_hf import estimates
+from accelerate.utils import gather_object
+
+from arith_hf import checkpoint, estimates, files, provenance
 from arith_hf.decoding import ready
 from arith_hf.drafts import Guess, weigh
+from arith_hf.protocols import PROTOCOLS, choose
 
 COLUMNS = ("prompt", "chosen", "rejected")
 Row = dict[str, Any]
@@ -62,11 +68,11 @@ def encode(tokenizer: Any, row: Row) -> tuple[tuple[int, ...], tuple[int, ...], 
     """Token ids of the prompt, and of both completions behind it with their end, as TRL's `DPOTrainer` makes them."""
     if tokenizer.chat_template:
         turns = conversation(row)
-        texts = [
-            tokenizer.apply_chat_template(turns["prompt"], add_generation_prompt=True, tokenize=False),
-            *(tokenizer.apply_chat_template(turns["prompt"] + turns[one], tokenize=False) for one in COLUMNS[1:]),
+        ids = [
+            tokenizer.apply_chat_template(turns["prompt"], add_generation_prompt=True, return_dict=True)["input_ids"]
         ]
-        ids = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
+        for one in COLUMNS[1:]:
+            ids.append(tokenizer.apply_chat_template(turns["prompt"] + turns[one], return_dict=True)["input_ids"])
     else:
         end = tokenizer.eos_token
         texts = [row["prompt"], *(row["prompt"] + row[one].removesuffix(end) + end for one in COLUMNS[1:])]
@@ -81,7 +87,67 @@ def shared(one: Sequence[int], other: Sequence[int]) -> int:
     return [*same, False].index(False)
 
 
+def read(data: Path, name: str, num_samples: int | None) -> list[Row]:
+    """The pairs of a protocol; FileNotFoundError or ValueError where a finished corpus has none."""
+    file = PROTOCOLS[name].file
+    if not (data / "manifest.json").is_file():
+        raise FileNotFoundError(f"no finished corpus at {data}: run make corpus MODEL={data.name}")
+    if not (data / file).is_file():
+        raise FileNotFoundError(f"no pairs at {data / file}: give corpus.yaml num_preferences, or leave {name} out")
+    files.require_listed(data, file)
+    rows = list(files.read_jsonl(data / file))
+    check(rows, str(data / file))
+    if not rows:
+        raise ValueError(f"{data / file} is empty: give corpus.yaml num_test, or leave {name} out")
+    return choose(rows, num_samples)
+
+
+def parent_of(path: Path) -> Path | None:
+    """What preference tuning started from, if the checkpoint is of that stage and its parent is still as it was."""
+    made = provenance.read(path / provenance.NAME)
+    if str(made.get("command")).split()[:2] != ["arith-hf", "dpo"]:
+        return None
+    parent = Path(str(made.get("parent")))
+    if not parent.is_dir() or provenance.weights_hash(parent) != made.get("parent_sha256"):
+        print(f"no rewards: {parent} is not there, or not what {path} started from any more", file=sys.stderr)
+        return None
+    return parent
+
+
 # Measuring
+
+
+def examine(model: Any, tokenizer: Any, accelerator: Any, path: Path, data: Path, pairs: dict[str, list[Row]]) -> Row:
+    """By protocol, what `arith-hf evaluate` reports of these pairs; each process reads its share of them."""
+    started, parent = time.monotonic(), parent_of(path)
+    reference = checkpoint.load(parent)[0].to(accelerator.device) if parent and pairs else None
+    blocks: Row = {}
+    for name, rows in pairs.items():
+        found = together(model, tokenizer, accelerator, rows)
+        before = together(reference, tokenizer, accelerator, rows) if reference else []
+        blocks[name] = {
+            "protocol": PROTOCOLS[name].what,
+            "files": {PROTOCOLS[name].file: files.sha256(data / PROTOCOLS[name].file)},
+            **summarize(found),
+            **(rewards(found, before) | {"parent": str(parent)} if before else {}),
+            "by_kind": {kind: summarize(some) for kind, some in by_kind(rows, found).items()},
+            "seconds": round(time.monotonic() - started, 1),
+        }
+    return blocks
+
+
+def together(model: Any, tokenizer: Any, accelerator: Any, rows: list[Row]) -> list[Likelihood]:
+    with accelerator.split_between_processes(rows) as mine:
+        return gather_object(likelihoods(model, tokenizer, mine, show=accelerator.is_main_process))
+
+
+def by_kind(rows: Sequence[Row], found: Sequence[Likelihood]) -> dict[str, list[Likelihood]]:
+    """Of rows that say what is wrong with the rejected."""
+    kinds: dict[str, list[Likelihood]] = {}
+    for row, one in zip(rows, found, strict=True):
+        if "kind" in row:
+            kinds.setdefault(str(row["kind"]), []).append(one)
+    return dict(sorted(kinds.items()))
 
 
 def likelihoods(model: Any, tokenizer: Any, rows: Sequence[Row], show: bool = False) -> list[Likelihood]:

@@ -19,7 +19,7 @@ Chosen = TypeVar("Chosen")
 class Protocol:
     """A test set and how it is answered; `aside` is answered in the same way and reported by kind only.
 
-    hinted: each problem is asked twice, with its hint and without.
+    hinted: each problem is asked twice, with its hint and without. pairs: nothing is asked; what is likelier?
     """
 
     what: str
@@ -27,6 +27,7 @@ class Protocol:
     temperature: float = 0.0
     aside: str | None = None
     hinted: bool = False
+    pairs: bool = False
 
 
 SETS = {name: what for task in tasks.TASKS.values() for name, (what, _) in task.HARDER.items()}
@@ -57,6 +58,10 @@ PROTOCOLS = {
         for task in tasks.TASKS.values()
         for name in task.HINTED
     },
+    "preferences": Protocol("what was chosen beside what was rejected", "test/preferences.jsonl", pairs=True),
+    "validation-preferences": Protocol(
+        "what was chosen beside what was rejected, to choose by", "preferences/validation.jsonl", pairs=True
+    ),
 }
 NAMES = [*PROTOCOLS, *TOGETHER]
 
@@ -151,7 +156,7 @@ def chosen(protocols: list[str], num_samples: list[int] | None, data: Path) -> d
     for name, count in zip(protocols, counts, strict=False):
         group = TOGETHER.get(name, [name])
         drawn = [one for one in group if (data / PROTOCOLS[one].file).is_file()]
-        if not drawn and PROTOCOLS[group[0]].hinted and len(protocols) > 1:
+        if not drawn and (PROTOCOLS[group[0]].hinted or PROTOCOLS[group[0]].pairs) and len(protocols) > 1:
             print(f"{name}: left out, for want of {data / PROTOCOLS[name].file}: run make corpus", file=sys.stderr)
             continue
         wanted |= dict.fromkeys(drawn or group, count)

@@ -29,7 +29,7 @@ from tqdm.auto import tqdm
 from arith_hf import files
 
 KILLS_A_RUN = 4  # each ended run is one comparison
-STAGES = ("corpus", "tokenizer", "pretrain", "sft", "lora", "grpo")
+STAGES = ("corpus", "tokenizer", "pretrain", "sft", "lora", "dpo", "grpo")
 VERBS = {"lora": "sft"}
 LAUNCH = (sys.executable, "-m", "accelerate.commands.launch", "--quiet", "--config_file", "recipes/accelerate/cpu.yaml")
 TIMES = (

@@ -38,6 +38,7 @@ RECIPES = {
         "num_pretrain": 300,
         "num_sft": 60,
         "num_prompts": 16,
+        "num_preferences": 60,
         "num_validation": 12,
         "num_test": 12,
         "num_harder": 4,
@@ -53,6 +54,7 @@ RECIPES = {
     "lora": TRAINING
     | TUNING
     | {"use_peft": True, "lora_r": 2, "lora_alpha": 4, "lora_dropout": 0.0, "lora_target_modules": "all-linear"},
+    "dpo": TRAINING | TUNING | {"num_eval_pairs": 8, "beta": 0.5},
     "grpo": TRAINING
     | {
         "gradient_checkpointing": False,

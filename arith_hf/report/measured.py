@@ -13,7 +13,10 @@ from arith_hf import files
 Row = dict[str, Any]
 COSTS = ("parameters", "steps", "tokens", "seconds", "cpu_seconds", "train_steps_per_second")
 NEEDED = ("n", "exact_match", "exact_match_interval", "parse_rate", "mean_tokens", "by_kind")
-SHARES = ("exact_match", "steps_match", "parse_rate", "called_error", "flip_rate", "share", "accuracy", "confidence")
+SHARES = (
+    *("exact_match", "steps_match", "parse_rate", "called_error", "flip_rate", "share", "accuracy", "confidence"),
+    *("preferred", "preferred_by_token", "reward_accuracy"),
+)
 OBJECTS = ("faults", "outcomes", "calibration", "sampling", "faithfulness", "hints")
 
 
@@ -95,6 +98,7 @@ def faults(content: Row) -> Iterator[str]:
     for key in ("weights", "data"):
         if not isinstance(content.get(key) or {}, dict):
             yield f"{key} is {content[key]!r}, need an object"
+    yield from odd_numbers(content.get("preferences"), "preferences")
     for name, block in blocks.items():
         for key in NEEDED:
             if key not in block or (block[key] is None and key != "mean_tokens"):

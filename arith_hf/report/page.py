@@ -20,6 +20,7 @@ DOES = {
     "gumbel": "tuned on answers alone, the model writing its own workings",
     "sft": "tuned on prompt and completion",
     "lora": "the same with low-rank adapters",
+    "dpo": "tuned on pairs of a better and a worse completion",
     "grpo": "right answers are reinforced",
 }
 

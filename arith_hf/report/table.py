@@ -13,7 +13,7 @@ from arith_hf.report import measured
 
 SETS = [name for task in tasks.TASKS.values() for name in (*task.HARDER, *task.HINTED)]
 HARDER = [f"{of}{name}" for of in ("", "validation-") for name in SETS]
-STAGES = ("pretrain", "gumbel", "sft", "lora", "grpo")  # in the order in which they are made
+STAGES = ("pretrain", "gumbel", "sft", "lora", "dpo", "grpo")  # in the order in which they are made
 
 
 def collect(folder: Path) -> list[dict[str, Any]]:
@@ -34,6 +34,7 @@ def row(stage: Path) -> dict[str, Any]:
         "minutes": minutes(trained.get("seconds")),
         "core_minutes": minutes(trained.get("cpu_seconds")),
         "scores": {name: score(block) | {"data": data} for name, block in found["protocols"].items()},
+        "preferences": found.get("preferences", {}),
         "command": found["command"],
         "verified": measured.is_verified(trained, found),
     }
@@ -82,6 +83,32 @@ def harder_table(rows: list[dict[str, Any]]) -> list[list[str]]:
         lines += [[name, *map(interval, scores)]] if name in HARDER else []
         lines += [[f"{name}, unseen facts", *map(interval, unseen)]] if any(unseen) else []
     return [["exact match (95 %)", *(one["stage"] for one in rows)], *lines] if lines else []
+
+
+def preferences_table(rows: list[dict[str, Any]]) -> list[list[str]]:
+    """Header and rows, as text: a line a stage and set of pairs; [] if none was measured by pairs."""
+    lines = []
+    for one in rows:
+        for name, block in one.get("preferences", {}).items():
+            shares = [shared(block, key) for key in ("preferred", "preferred_by_token", "reward_accuracy")]
+            numbers = [f"{block[key]:.4g}" for key in ("margin", "perplexity_chosen", "perplexity_rejected")]
+            lines.append([name, one["stage"], str(block["n"]), *shares, *numbers])
+    titles = [
+        "chosen likelier (95 %)",
+        "by token",
+        "more so than its parent",
+        "margin",
+        "perplexity chosen",
+        "rejected",
+    ]
+    return [["pairs", "stage", "n", *titles], *lines] if lines else []
+
+
+def shared(block: dict[str, Any], key: str) -> str:
+    if key not in block:
+        return ""
+    low, high = block[f"{key}_interval"]
+    return f"{percent(block[key])} ({percent(low)} to {percent(high)})"
 
 
 def protocols_of(rows: list[dict[str, Any]]) -> list[str]:
@@ -164,7 +191,9 @@ def stages_by(rows: list[dict[str, Any]], name: str, key: str) -> dict[Any, list
 
 
 def as_text(rows: list[dict[str, Any]]) -> str:
-    return "\n".join([*aligned(stages_table(rows)), *aligned(harder_table(rows)), footnote(rows)])
+    return "\n".join(
+        [*aligned(stages_table(rows)), *aligned(harder_table(rows)), *aligned(preferences_table(rows)), footnote(rows)]
+    )
 
 
 def aligned(table: list[list[str]]) -> list[str]:
@@ -176,7 +205,7 @@ def aligned(table: list[list[str]]) -> list[str]:
 
 
 def as_markdown(rows: list[dict[str, Any]]) -> str:
-    tables = [table for table in (stages_table(rows), harder_table(rows)) if table]
+    tables = [table for table in (stages_table(rows), harder_table(rows), preferences_table(rows)) if table]
     return "\n".join([line for table in tables for line in marked_down(table)] + [footnote(rows)])
 
 

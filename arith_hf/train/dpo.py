@@ -29,8 +29,7 @@ class DpoArguments(stage.StageArguments):
     num_eval_pairs: int = field(
         default=200,
         metadata={
-            "help": "Held-out pairs whose likelihoods are measured at each evaluation (eval_preferred and its like); "
-            "0: none."
+            "help": "Held-out pairs of an evaluation, for eval_loss and eval_rewards as for eval_preferred; 0: all."
         },
     )
 
@@ -90,18 +89,18 @@ def prepare(argv: list[str]) -> tuple[DPOTrainer, stage.Run]:
     run = stage.begin(
         "dpo", argv, (own, training, model_config), training, model_tokenizer, model_config.model_name_or_path
     )
+    held_out = validation.select(range(min(own.num_eval_pairs or len(validation), len(validation))))
     alone = model_config.use_peft or training.precompute_ref_log_probs  # the model tells what it was by itself
     trainer = DPOTrainer(
         model=model,
         ref_model=None if alone else data.load_parent(model_config)[0],
         args=training,
         train_dataset=as_asked(train, model_tokenizer),
-        eval_dataset=as_asked(validation, model_tokenizer),
+        eval_dataset=as_asked(held_out, model_tokenizer),
         processing_class=model_tokenizer,
         peft_config=get_peft_config(model_config),
     )
-    if own.num_eval_pairs:
-        trainer.add_callback(Preferred(trainer, validation.select(range(min(own.num_eval_pairs, len(validation))))))
+    trainer.add_callback(Preferred(trainer, held_out))
     if own.num_eval_generations and tokenizer.task_of(model_tokenizer) != "text":
         prompts = validation.select(range(min(own.num_eval_generations, len(validation))))
         trainer.add_callback(
