@@ -1,7 +1,7 @@
 """Natural text, small and made up, with a tokenizer and a model of it."""
 
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from tokenizers.decoders import ByteLevel
 from transformers import PreTrainedTokenizerFast
 
@@ -12,7 +12,7 @@ SENTENCES = {
     "es": ("El gato duerme en la cama.", "Un perro corre por la calle.", "El sol sale sobre el pueblo viejo: ¡mañana!"),
 }
 CONTEXT = 24
-CHAT = "{% for one in messages %}{{ one['role'] }}: {{ one['content'] }}\n{% endfor %}assistant:"
+CHAT = "{{ bos_token }}{% for one in messages %}{{ one['role'] }}: {{ one['content'] }}\n{% endfor %}assistant:"
 
 
 def texts(language: str, count: int) -> list[str]:
@@ -30,6 +30,9 @@ def make_tokenizer(vocab_size: int, known: list[str]) -> PreTrainedTokenizerFast
         vocab_size=vocab_size, special_tokens=specials, initial_alphabet=alphabet, show_progress=False
     )
     core.train_from_iterator(known, trainer)
+    core.post_processor = processors.TemplateProcessing(
+        single="<bos> $A", pair="<bos> $A $B:0", special_tokens=[("<bos>", specials.index("<bos>"))]
+    )
     names = dict(zip(("pad_token", "unk_token", "bos_token", "eos_token"), specials, strict=True))
     return PreTrainedTokenizerFast(tokenizer_object=core, task="text", **names)
 
@@ -43,7 +46,7 @@ def make_model(known: PreTrainedTokenizerFast, **fields: object) -> ArithForCaus
 
 def train(model: ArithForCausalLM, known: PreTrainedTokenizerFast, documents: list[str]) -> None:
     """Forty steps on windows of the model's positions."""
-    rows = [[known.bos_token_id, *known(text)["input_ids"], known.eos_token_id] for text in documents]
+    rows = [[*known(text)["input_ids"], known.eos_token_id] for text in documents]
     blocks = [row[at : at + CONTEXT] for row in rows for at in range(0, len(row), CONTEXT // 2) if len(row) > at + 2]
     wide = torch.tensor([block + [0] * (CONTEXT - len(block)) for block in blocks])
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)

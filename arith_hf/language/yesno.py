@@ -76,8 +76,8 @@ def measure(
 ) -> tuple[Row, list[Row]]:
     """The scores, and each question with the log-likelihoods of both choices.
 
-    `accuracy_per_byte` is of the likelihoods divided by the bytes of the choices, which matters where a choice is of
-    several tokens.
+    `accuracy_per_byte` is of the likelihoods divided by the bytes of the choices (lm-eval-harness's `acc_norm`), which
+    matters where a choice is of several tokens.
     """
     asked = pose(tokenizer, rows, first, context)
     both = [one for question in asked for one in question.windows]
@@ -103,7 +103,7 @@ def score(samples: Sequence[Row]) -> Row:
     """Accuracy with Wilson's interval, beside what chance and the more frequent answer come to."""
     n, yes = len(samples), sum(row["answer"] for row in samples)
     right = sum(row["prediction"] == row["answer"] for row in samples)
-    lengths = [len(choice) for choice in CHOICES]
+    lengths = [len(choice.strip()) for choice in CHOICES]
     by_byte = [row["loglikelihood_yes"] / lengths[1] > row["loglikelihood_no"] / lengths[0] for row in samples]
     return {
         "n": n,

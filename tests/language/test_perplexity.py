@@ -28,7 +28,8 @@ def measured(model, known, context, stride, batch_size):
 
 def by_hand(model, known, text, context, stride):
     """Each token by itself: the nats of it, from a pass over what its window shows before it, in doubles."""
-    ids = [known.bos_token_id, *known(text)["input_ids"]]
+    ids = known(text)["input_ids"]
+    assert ids[0] == known.bos_token_id
     total = 0.0
     for place in range(1, len(ids)):
         windows_before = max(0, -(-(place - context) // stride))  # how many strides its window stands further on
@@ -121,7 +122,7 @@ def test_bits_per_byte_compare_where_perplexity_does_not():
 def test_the_unigram_baseline_counts_with_one_more_of_each(known):
     score = perplexity.unigram(known, ["a", "b", "a"])
     for letter, count in {"a": 3, "b": 2, "c": 1}.items():
-        (token,) = known(letter)["input_ids"]
+        (_, token) = known(letter)["input_ids"]
         assert score(Document((token,), 1)) == pytest.approx(-log(count / (3 + len(known))))
     assert perplexity.unigram(known, []) is None
 
