@@ -6,25 +6,32 @@ import pytest
 import yaml
 from accelerate.commands.config.config_args import load_config_from_file
 from transformers import TrainingArguments
-from trl import GRPOConfig, ModelConfig, SFTConfig
+from trl import DPOConfig, GRPOConfig, ModelConfig, SFTConfig
 
 from arith_hf import corpus, files, recipe
 from arith_hf.__main__ import main
 from arith_hf.evaluate import EvaluateArguments
+from arith_hf.fetch import FetchArguments
+from arith_hf.language.arguments import TextArguments
 from arith_hf.tokenizer import TokenizerArguments
+from arith_hf.train.dpo import DpoArguments
 from arith_hf.train.grpo import GrpoArguments, check
 from arith_hf.train.gumbel import GumbelArguments
 from arith_hf.train.pretrain import PretrainArguments
 from arith_hf.train.sft import SftArguments
 
 ROOT = Path(__file__).parent.parent
+TRAINED = ("pretrain", "gumbel", "sft", "dpo", "grpo")  # verbs
 VERBS = {
+    "fetch": ("fetch", (FetchArguments,)),
     "corpus": ("corpus", ()),
     "tokenizer": ("tokenizer", (TokenizerArguments,)),
     "pretrain": ("pretrain", (PretrainArguments, TrainingArguments)),
+    "continue": ("pretrain", (PretrainArguments, TrainingArguments)),
     "gumbel": ("gumbel", (GumbelArguments, TrainingArguments, ModelConfig)),
     "sft": ("sft", (SftArguments, SFTConfig, ModelConfig)),
     "lora": ("sft", (SftArguments, SFTConfig, ModelConfig)),
+    "dpo": ("dpo", (DpoArguments, DPOConfig, ModelConfig)),
     "grpo": ("grpo", (GrpoArguments, GRPOConfig, ModelConfig)),
     "evaluate": ("evaluate", (EvaluateArguments,)),
 }
@@ -38,14 +45,17 @@ def test_parses_strictly_into_its_own_places(path, monkeypatch):
     more = ["--checkpoint", "somewhere"] if verb == "evaluate" else []
     argv = (
         ["--config", str(path.relative_to(ROOT)), "--report_to", "none"]
-        if verb in ("pretrain", "gumbel", "sft", "grpo")
+        if verb in TRAINED
         else ["--config", str(path.relative_to(ROOT)), *more]
     )
+    if verb == "evaluate" and recipe.load(path.with_name("corpus.yaml"))["task"] == "text":
+        classes = (TextArguments,)
     instances = (corpus.read(argv),) if verb == "corpus" else recipe.read(classes, argv, verb)
     model, stage = path.parent.name, path.stem
     said = recipe.explicit(instances, argv, verb)
     if verb != "evaluate":
-        assert said["output_dir"] == (f"data/{model}" if verb == "corpus" else f"checkpoints/{model}/{stage}")
+        place = {"fetch": f"data/raw/{model}", "corpus": f"data/{model}"}.get(verb, f"checkpoints/{model}/{stage}")
+        assert said["output_dir"] == place
     if verb == "grpo":
         check(instances[1])
 
