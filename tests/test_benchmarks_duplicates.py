@@ -33,6 +33,10 @@ def test_what_is_missed_or_too_large_fails(said, capsys):
     assert duplicates.main(["--megabytes", "0.3", *said]) == 1
 
 
+def test_a_corpus_without_copies_is_no_failure(capsys):
+    assert duplicates.main(["--megabytes", "0.2", "--share", "0", "--rss_mb", "1e6"]) == 0
+
+
 def test_a_document_is_its_number_and_each_edit_leaves_most_of_it():
     assert duplicates.document(0, 8) == duplicates.document(0, 8) != duplicates.document(1, 8)
     for number in (0, 9, 23):
