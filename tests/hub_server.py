@@ -1,4 +1,5 @@
-"""A stand-in for the Hub, for tests: what `huggingface_hub` asks when a model is pushed and pulled, in memory.
+"""A stand-in for the Hub, for tests: what `huggingface_hub` asks when a model is pushed and pulled and
+`datasets` when one is streamed, in memory.
 
 It keeps every commit, knows one token, and says 401, 403, 404 and 409 where the Hub does.
 """
@@ -8,6 +9,7 @@ import hashlib
 import json
 import re
 import threading
+import urllib.parse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -115,14 +117,39 @@ class Handler(BaseHTTPRequestHandler):
             siblings = [{"rfilename": path} for path in found[1]]
             self.send(200, {"id": name, "sha": found[0], "siblings": siblings, "private": name in self.server.private})
 
-    def tree(self, name: str, revision: str) -> None:
+    def tree(self, name: str, revision: str, folder: str | None = None) -> None:
+        """Files below a folder; as on the Hub, a folder of its own for those that are deeper, unless asked for all."""
+        found = self.find(name, revision)
+        if not found:
+            return
+        prefix = f"{urllib.parse.unquote(folder)}/" if folder else ""
+        inside = {path: data for path, data in found[1].items() if path.startswith(prefix)}
+        if prefix and not inside:
+            return self.send(404, {"error": "Entry not found"}, "EntryNotFound")
+        deep = "recursive=true" in self.path.lower() or f"/models/{name}" in self.path
+        folders = (
+            {} if deep else {path[: path.index("/", len(prefix))] for path in inside if "/" in path[len(prefix) :]}
+        )
+        shown = [(path, data) for path, data in inside.items() if deep or "/" not in path[len(prefix) :]]
+        listed = [{"type": "file", "path": path, **describe(data)} for path, data in shown]
+        self.send(200, listed + [{"type": "directory", "path": path, "oid": "0" * 40, "size": 0} for path in folders])
+
+    def paths_info(self, name: str, revision: str) -> None:
+        asked = urllib.parse.parse_qs(self.body.decode()).get("paths", [])
+        if self.headers.get("Content-Type") == "application/json":
+            asked = json.loads(self.body)["paths"]
         if found := self.find(name, revision):
-            self.send(200, [{"type": "file", "path": path, **describe(data)} for path, data in found[1].items()])
+            known = [path for path in found[1] if path in asked]
+            self.send(200, [{"type": "file", "path": path, **describe(found[1][path])} for path in known])
 
     def resolve(self, name: str, revision: str, path: str) -> None:
         found = self.find(name, revision)
         if found and path not in found[1]:
             self.send(404, {"error": "Entry not found"}, "EntryNotFound")
+        elif found and (part := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or "")):
+            whole, (start, end) = found[1][path], part.groups()
+            shown = whole[int(start) : int(end) + 1 if end else None]
+            self.send(206, shown, Content_Range=f"bytes {start}-{int(start) + len(shown) - 1}/{len(whole)}")
         elif found:
             self.send(200, found[1][path], ETag=f'"{describe(found[1][path])["oid"]}"', X_Repo_Commit=found[0])
 
@@ -138,9 +165,10 @@ ROUTES = (
     (r"/api/whoami-v2", lambda self: self.send(200, {"name": USER, "type": "user"})),
     (rf"/api/models/{REPO}/preupload/([^/]+)", Handler.preupload),
     (rf"/api/models/{REPO}/commit/([^/]+)", Handler.commit),
-    (rf"/api/models/{REPO}/tree/([^/]+)", Handler.tree),
-    (rf"/api/models/{REPO}(?:/revision/([^/]+))?", Handler.info),
-    (rf"/{REPO}/resolve/([^/]+)/(.+)", Handler.resolve),
+    (rf"/api/(?:models|datasets)/{REPO}/tree/([^/]+)(?:/(.+))?", Handler.tree),
+    (rf"/api/(?:models|datasets)/{REPO}/paths-info/([^/]+)", Handler.paths_info),
+    (rf"/api/(?:models|datasets)/{REPO}(?:/revision/([^/]+))?", Handler.info),
+    (rf"/(?:datasets/)?{REPO}/resolve/([^/]+)/(.+)", Handler.resolve),
 )
 
 
