@@ -100,7 +100,7 @@ def build(arguments: Any, command: str | None = None) -> dict[str, Any]:
         "tokenizer_fingerprint": None,  # until the tokenizer stage signs it
     }
     if any(manifest["overlap"].values()):
-        raise RuntimeError(f"splits share rows, which must not be: {manifest['overlap']}; {folder} is not finished")
+        raise RuntimeError(f"splits share problems, which must not be: {manifest['overlap']}; {folder} is not finished")
     of_task = of.write_card if arguments.task == "text" else partial(card.write, said=of.CARD)
     files.write_text(folder / "README.md", of_task(folder.resolve().name, manifest))
     made |= {
@@ -109,6 +109,8 @@ def build(arguments: Any, command: str | None = None) -> dict[str, Any]:
         "manifest_sha256": provenance.unsigned_hash(manifest),
         "seconds": round(time.time() - started, 1),
     }
+    if fetched := parts.get("fetched"):
+        made["ancestors"] = provenance.ancestors(*fetched)
     # Of this run, and so not in the manifest, which another run repeats.
     files.write_json(folder / provenance.NAME, made)
     files.write_mark(folder / "manifest.json", manifest, started)

@@ -94,7 +94,7 @@ def build(arguments: FetchArguments, command: str | None = None) -> dict[str, An
         manifest = {"task": "text", "recipe": said, **write(folder, arguments)}
     made |= {
         "recipe_sha256": provenance.digest(said),
-        "manifest_sha256": provenance.digest(manifest),
+        "manifest_sha256": provenance.unsigned_hash(manifest),
         "seconds": round(time.time() - started, 1),
     }
     files.write_json(folder / provenance.NAME, made)
