@@ -14,6 +14,7 @@ A message of the user may have an `input` (Alpaca's column) beside its `content`
 others behind the content.
 """
 
+from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any, Literal, get_args
 
@@ -42,6 +43,27 @@ def messages(row: dict[str, Any]) -> list[Message]:
         asked = {"content": row["instruction"], "input": row.get("input") or ""}
         return [{"role": "user", **asked}, {"role": "assistant", "content": row["output"]}]
     return [{"role": "user", "content": row["prompt"]}, {"role": "assistant", "content": row["completion"]}]
+
+
+def fault(messages: Any, marks: Sequence[str] = ()) -> str | None:
+    """Why this is no conversation that can be learned from; None if it is. `marks` are tokens that none may write."""
+    if not isinstance(messages, list) or not all(isinstance(one, dict) for one in messages):
+        return "need a list of messages"
+    roles = [one.get("role") for one in messages]
+    if odd := [role for role in roles if role not in ROLES]:
+        return f"need the roles {', '.join(ROLES)}, got {odd[0]!r}"
+    if "system" in roles[1:]:
+        return "need the system's message first"
+    if "assistant" not in roles or roles[-1] != "assistant" or roles[0] == "assistant":
+        return "need a conversation that another begins and the assistant ends"
+    for one in messages:
+        if not isinstance(one.get("content"), str) or not isinstance(one.get("input") or "", str):
+            return "need a string as the content of each message"
+        if found := [mark for mark in marks if mark in one["content"] + (one.get("input") or "")]:
+            return f"a message has {found[0]!r} in it, which is a token of the model"
+        if one["role"] == "assistant" and not one["content"].strip():
+            return "the assistant says nothing"
+    return None
 
 
 def write(tokenizer: Any, messages: list[Message]) -> str:

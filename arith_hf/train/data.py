@@ -20,7 +20,7 @@ from trl import ModelConfig
 from arith_hf import checkpoint, files, tokenizer
 
 logger = logging.get_logger("arith_hf")
-TEXTS = ("prompt", "completion", "chosen", "rejected", "text")  # columns that hold a string in each row
+TEXTS = ("prompt", "completion", "chosen", "rejected", "text", "instruction", "output")  # a string in each row
 
 
 def load(dataset_name: str, part: str, columns: Sequence[str]) -> tuple[Dataset, Dataset]:

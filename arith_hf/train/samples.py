@@ -117,7 +117,9 @@ class Generations(TrainerCallback):
         temperature: float = 0.0,
         steps: int | None = None,
         kept: bool = True,
+        shown: Sequence[str] | None = None,
     ) -> None:
+        self.shown = list(shown or prompts)  # what is printed of a prompt, where a template hides it
         self.trainer, self.prompts, self.steps = trainer, list(prompts), steps
         self.options: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature}
         self.path = Path(str(trainer.args.output_dir), GENERATIONS) if kept else None
@@ -152,7 +154,7 @@ class Generations(TrainerCallback):
         pairs = [(prompt, one.text) for prompt, one in zip(self.prompts, written, strict=True)]
         self.rows = [row for row in self.rows if row["step"] != state.global_step]
         self.rows += [{"step": state.global_step, "prompt": prompt, "completion": text} for prompt, text in pairs]
-        print("\n".join(sample(*pair) for pair in pairs), flush=True)
+        print("\n".join(sample(name, text) for name, (_, text) in zip(self.shown, pairs, strict=True)), flush=True)
         if self.path:
             files.write_jsonl(self.path, self.rows)
         for callback in self.trainer.callback_handler.callbacks:

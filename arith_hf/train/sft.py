@@ -1,7 +1,7 @@
-"""Supervised fine-tuning on prompt and completion with TRL's `SFTTrainer`: in full, or with LoRA (`use_peft: true`).
+"""Supervised fine-tuning with TRL's `SFTTrainer`, on prompt and completion or on conversations: in full, or with LoRA.
 
-May not know how a completion is written. The loss is on the completion and its end token; LoRA leaves `adapter/` beside
-the merged model.
+May not know how a completion is written, nor a template. The loss is on the completion, or on all that the assistant
+says, and on the end token; LoRA (`use_peft: true`) leaves `adapter/` beside the merged model.
 
     accelerate launch --config_file recipes/accelerate/cpu.yaml -m arith_hf sft --config recipes/M/sft.yaml
 """
@@ -10,13 +10,14 @@ from dataclasses import dataclass
 
 from trl import ModelConfig, SFTConfig, SFTTrainer, get_peft_config
 
-from arith_hf import recipe
-from arith_hf.train import checks, data, resume, stage
-from arith_hf.train.samples import Samples
+from arith_hf import chat, recipe, tokenizer
+from arith_hf.decoding import hard_limit
+from arith_hf.train import checks, conversations, data, resume, stage
+from arith_hf.train.samples import Generations, SampleArguments, Samples
 
 
 @dataclass
-class SftArguments(stage.StageArguments):
+class SftArguments(SampleArguments):
     """Keys of ours for fine-tuning; all others are `SFTConfig`'s and TRL `ModelConfig`'s."""
 
     _argument_group_name = "sft"
@@ -37,24 +38,38 @@ def prepare(argv: list[str]) -> tuple[SFTTrainer, stage.Run]:
     stage.count_tokens(training)
     model, model_tokenizer = data.load_parent(model_config)
     data.check_tokenizer(model_tokenizer, own.dataset_name)
-    splits = data.load(own.dataset_name, "sft", ["prompt", "completion"])
+    if (limit := hard_limit(model.config)) and (training.max_length or limit + 1) > limit:
+        raise ValueError(f"max_length: need at most {limit}, the positions of this model, got {training.max_length}")
+    names, workers = conversations.columns(own.dataset_name), training.dataset_num_proc
+    splits, talked = data.load(own.dataset_name, "sft", names), conversations.talked(model_tokenizer, names)
     with training.main_process_first():
-        train, validation = (
-            data.fit(rows, model_tokenizer, training.max_length, own.overlong, training.dataset_num_proc)
-            for rows in splits
-        )
+        if talked:
+            training.assistant_only_loss = True
+            splits = tuple(conversations.read(rows, model_tokenizer, workers) for rows in splits)
+        fit = conversations.fit if talked else data.fit
+        train, validation = (fit(rows, model_tokenizer, training.max_length, own.overlong, workers) for rows in splits)
     run = stage.begin(
         "sft", argv, (own, training, model_config), training, model_tokenizer, model_config.model_name_or_path
     )
+    kept, adapter = ["messages"] if talked else list(names), get_peft_config(model_config)
+    if talked:
+        conversations.stop_at(model, model_tokenizer)
+        conversations.learn_marks(adapter, model, model_tokenizer)
     trainer = SFTTrainer(
         model=model,
         args=training,
-        train_dataset=train.select_columns(["prompt", "completion"]),
-        eval_dataset=validation.select_columns(["prompt", "completion"]),
+        train_dataset=train.select_columns(kept),
+        eval_dataset=validation.select_columns(kept),
         processing_class=model_tokenizer,
-        peft_config=get_peft_config(model_config),
+        peft_config=adapter,
     )
-    if own.num_eval_generations:
+    if tokenizer.task_of(model_tokenizer) == "text":
+        asked = conversations.questions(validation, model_tokenizer, own.num_sample_generations) if talked else {}
+        asked |= {text: chat.ask(model_tokenizer, text) for text in own.sample_prompts or []}
+        options = (own.sample_length, own.sample_temperature, own.sample_steps)
+        if asked:
+            trainer.add_callback(Generations(trainer, list(asked.values()), *options, shown=list(asked)))
+    elif own.num_eval_generations:
         prompts = validation.select(range(min(own.num_eval_generations, len(validation))))
         trainer.add_callback(Samples(trainer, prompts, own.num_sample_generations))
     return trainer, run
