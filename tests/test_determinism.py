@@ -32,7 +32,7 @@ def test_the_losses_are_those_they_always_were(road):
     assert [row["loss"] for row in log if "loss" in row] == pytest.approx(LOSSES, rel=1e-4)
 
 
-@pytest.mark.parametrize("name", ["pretrain", "sft", "grpo"])
+@pytest.mark.parametrize("name", ["pretrain", "sft", "dpo", "grpo"])
 def test_the_same_bytes_for_any_number_of_data_workers(road, tmp_path, name):
     place = tmp_path / name
     more = ["--output_dir", str(place)]

@@ -157,7 +157,7 @@ def test_what_cannot_be_written_leaves_the_last_step(road, tmp_path):
     assert verify.compare(whole, place) == []
 
 
-@pytest.mark.parametrize("name", ["sft", "grpo"])
+@pytest.mark.parametrize("name", ["sft", "dpo", "grpo"])
 def test_a_run_that_was_killed_behind_its_last_step_takes_no_more(road, tmp_path, name):
     place = tmp_path / name
     more = ["--model_name_or_path", str(road / "checkpoints/tiny/pretrain"), "--output_dir", str(place)]
@@ -206,7 +206,7 @@ def test_a_run_that_is_asked_to_stop_saves_its_step(road, steps, tmp_path, monke
     assert files.read_json(tmp_path / "sft/metrics.json")["resumed_from"].endswith("checkpoint-1")
 
 
-@pytest.mark.parametrize("name", ["pretrain", "sft", "lora", "grpo"])
+@pytest.mark.parametrize("name", ["pretrain", "sft", "lora", "dpo", "grpo"])
 def test_a_killed_run_leaves_what_a_whole_one_leaves(road, tmp_path, name):
     """All that is published but for times: as if killed behind the save of step 2, which is no step of the log's."""
     verb, place = {"lora": "sft"}.get(name, name), tmp_path / name
