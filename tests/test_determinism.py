@@ -10,6 +10,7 @@ from arith_hf import checkpoint, files, provenance, tokenizer
 from benchmarks import resume
 
 CORPUS = "093ab39b45ae6d0933520112ed72e99a9a4a2bc5359bc67a34e4e75105a3d664"
+PAIRS = "1c0d5fc24fa030e1cc7d7112e84f17fc215c503113e02e12206985a1d889995d"
 TOKENIZER = "13f72fc624a0688afad0afe5f69800d0db9a042111ba0259c5657a56f57bef72"
 FINGERPRINT = "b3dea6d27f840a152f2e47260f5896ce55934cd9f51d618b51488acdefca3bfa"
 LOSSES = [4.76438, 4.94456, 4.92437, 4.74735]  # of the four steps of pretraining
@@ -17,7 +18,10 @@ LOSSES = [4.76438, 4.94456, 4.92437, 4.74735]  # of the four steps of pretrainin
 
 def test_the_corpus_is_the_one_it_always_was(road):
     listed = files.read_json(road / "data/tiny/manifest.json")["files"]
-    assert provenance.digest({name: one["sha256"] for name, one in listed.items()}) == CORPUS
+    hashes = {name: one["sha256"] for name, one in listed.items()}
+    pairs = {name: hashes.pop(name) for name in sorted(hashes) if "preferences" in name}
+    assert provenance.digest(hashes) == CORPUS
+    assert provenance.digest(pairs) == PAIRS
 
 
 def test_the_tokenizer_is_the_one_it_always_was(road):
