@@ -6,6 +6,7 @@
 #   make speedrun [SEEDS=3] [ARGS='--note "what changed"']     core-seconds to 90, 99 and 99.9 %, and a row for the board
 #   make ablations [SEEDS=3] [ARGS='--seconds 120']     what each part of the recipe is worth, at equal core-seconds
 #   make verify-resume MODEL=smoke [ARGS='--kills 20']   kill each stage at random moments; is the result the same?
+#   make sweep STAGE=pretrain ARGS='--learning_rate 1e-4,3e-4'     a grid of runs of one stage, and a table
 #   make controls MODEL=expression-rl [SEEDS=3] [JOBS=2]   what reinforcement is worth, beside other uses of the same time
 #   make evaluate|report|solve|clean MODEL=...
 #   make test | check | fuzz | setup
@@ -38,7 +39,7 @@ export OMP_NUM_THREADS ?= 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help setup pipeline fetch corpus tokenizer $(STAGES) evaluate report speedrun ablations controls verify-resume solve clean test fuzz bench check lint format
+.PHONY: help setup pipeline fetch corpus tokenizer $(STAGES) evaluate report speedrun ablations controls sweep verify-resume solve clean test fuzz bench check lint format
 
 help:
 	@sed -n 's|^#   |  |p' Makefile
@@ -139,6 +140,9 @@ ablations: | $(SETUP)
 controls: | $(SETUP)
 	@$(BIN)/python -m benchmarks.controls --config $(R)/grpo.yaml --launch_config recipes/accelerate/$(HARDWARE).yaml \
 	--seeds $(or $(SEEDS),3) --jobs $(JOBS) $(ARGS)
+
+sweep: | $(SETUP)
+	@trap '' INT; $(BIN)/arith-hf sweep --config $(R)/$(or $(STAGE),pretrain).yaml --launch_config recipes/accelerate/$(HARDWARE).yaml $(ARGS)
 
 # The stages before are made first, once; the runs that are killed have folders of their own: checkpoints/resume/M.
 verify-resume: $(foreach stage,$(filter sft gumbel pretrain,$(HAS)),$(C)/$(stage)/metrics.json)

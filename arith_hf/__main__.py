@@ -33,6 +33,7 @@ VERBS = {  # verb -> (module, function, what it does)
     "sft": ("arith_hf.train.sft", "main", "tune on prompt and completion, in full or with LoRA (use_peft)"),
     "dpo": ("arith_hf.train.dpo", "main", "tune on pairs of a better and a worse completion, in full or with LoRA"),
     "grpo": ("arith_hf.train.grpo", "main", "reinforce right answers"),
+    "sweep": ("arith_hf.sweep", "main", "run a stage with each of several values of some keys, and compare"),
     "audit-reward": ("arith_hf.audit", "main", "find out whether a reward function can be cheated"),
     "doctor": ("arith_hf.doctor", "main", "say what is wrong with a run of grpo, and what to try"),
     "evaluate": ("arith_hf.evaluate", "main", "measure a checkpoint on the saved test sets"),

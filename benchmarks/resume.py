@@ -44,7 +44,7 @@ TIMES = (
     "run_id",
 )  # parts of a key
 APART = {".lock", "provenance.json", "recipe.yaml", "README.md", "training_args.bin"}  # name the folder or the moment
-NAMING = {"best_model_checkpoint", "output_dir", "files"}  # the folder; the hash of provenance.json
+NAMING = {"best_model_checkpoint", "configuration", "files"}  # the folder; recipe.yaml; the hash of provenance.json
 Row = dict[str, Any]
 
 
