@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from arith_hf import files
-from arith_hf.report import table
+from arith_hf.report import table, text_table
 
 
 class Arguments(argparse.ArgumentParser):
@@ -33,7 +33,8 @@ def main(argv: list[str]) -> None:
         files.write_text(output, html(folder))
         print(f"wrote {output}: open it in a browser")
         return
-    text = table.FORMATS[given.format](table.collect(folder))
+    tables = text_table if text_table.is_text(folder) else table
+    text = tables.FORMATS[given.format](tables.collect(folder))
     print(text)
     if given.output:
         files.write_text(given.output, text + "\n")
@@ -42,7 +43,7 @@ def main(argv: list[str]) -> None:
 def html(folder: Path) -> str:
     """The page; ValueError where the libraries that draw it are not installed."""
     try:
-        from arith_hf.report import page
+        from arith_hf.report import page, text_page
     except ModuleNotFoundError as error:
         raise ValueError(f"need {error.name} for --format html: run pip install 'arith-hf[report]'") from error
-    return page.render(folder)
+    return (text_page if text_table.is_text(folder) else page).render(folder)

@@ -23,7 +23,7 @@ from arith_hf.report.table import percent
 WIDTH = 6.0  # inches of 72 units: with text of 12 units readable on a column of 350 pixels and on one of 470
 NAMES = (
     *("ink", "soft", "rule", "accent", "good", "unfaithful", "bad", "odd", "cut", "other"),
-    *("stage-pretrain", "stage-gumbel", "stage-sft", "stage-lora", "stage-dpo", "stage-grpo"),
+    *("stage-pretrain", "stage-gumbel", "stage-sft", "stage-lora", "stage-dpo", "stage-grpo", "stage-continue"),
 )
 PAINT = {name: f"#0000{number:02x}" for number, name in enumerate(NAMES, start=1)}  # stand-ins, no colours
 STYLE: Any = {

@@ -98,7 +98,12 @@ def faults(content: Row) -> Iterator[str]:
     for key in ("weights", "data"):
         if not isinstance(content.get(key) or {}, dict):
             yield f"{key} is {content[key]!r}, need an object"
+    if not isinstance(content.get("preferences") or {}, dict):
+        yield f"preferences is {content['preferences']!r}, need an object"
+        return
     yield from odd_numbers(content.get("preferences"), "preferences")
+    if content.get("task") == "text":
+        yield from text_faults(content)
     for name, block in blocks.items():
         for key in NEEDED:
             if key not in block or (block[key] is None and key != "mean_tokens"):
@@ -113,6 +118,38 @@ def faults(content: Row) -> Iterator[str]:
             if isinstance(block[key], dict) and not all(isinstance(part, dict) for part in block[key].values()):
                 yield f"{name}.{key}: need an object for each group"
         yield from odd_numbers(block, name)
+
+
+def text_faults(content: Row) -> Iterator[str]:
+    """What the evaluation of a model of natural text has besides."""
+    scores = content.get("perplexity")
+    if not isinstance(scores, dict) or not scores or not all(isinstance(one, dict) for one in scores.values()):
+        yield "need the scores of each source under perplexity"
+        return
+    for name, block in scores.items():
+        if odd := [key for key in ("n", "tokens", "bytes") if not is_number(block.get(key), least=1)]:
+            yield f"{name}.{odd[0]} is {block.get(odd[0])!r}, need a count"
+        if not isinstance(block.get("trained"), dict):
+            yield f"{name} has no score of the model"
+        for kind, one in block.items():
+            for key, least in (("perplexity", 1.0), ("bits_per_byte", 0.0)) if isinstance(one, dict) else ():
+                if not is_number(one.get(key), least=least):
+                    yield f"{name}.{kind}.{key} is {one.get(key)!r}, need a number of at least {least:g}"
+                between = one.get(f"{key}_interval")
+                if between is not None and not is_interval(between, most=inf):
+                    yield f"{name}.{kind}.{key}_interval is {between!r}, need two numbers"
+    asked = {"yesno": content.get("yesno"), **(content.get("preferences") or {})}
+    for key, block in asked.items():
+        share = "accuracy" if key == "yesno" else "preferred"
+        if block is not None and (not isinstance(block, dict) or not is_interval(block.get(f"{share}_interval"))):
+            yield f"{key} is {block!r}, need an object with {share} and its interval"
+    yield from odd_numbers(content.get("yesno"), "yesno")
+    samples = content.get("samples") or []
+    kinds = {"prompt": str, "completion": str, "temperature": int | float, "finished": bool}
+    if not isinstance(samples, list) or not all(
+        isinstance(one, dict) and all(isinstance(one.get(key), kind) for key, kind in kinds.items()) for one in samples
+    ):
+        yield f"samples need {', '.join(kinds)}"
 
 
 def odd_numbers(content: Any, where: str) -> Iterator[str]:
@@ -137,9 +174,9 @@ def odd_numbers(content: Any, where: str) -> Iterator[str]:
         yield from odd_numbers(value, place)
 
 
-def is_interval(value: Any) -> bool:
-    """Whether it is two shares, the lower one first."""
-    two = isinstance(value, list) and len(value) == 2 and all(is_number(one, 0, 1) for one in value)
+def is_interval(value: Any, most: float = 1) -> bool:
+    """Whether it is two shares, or numbers up to `most`, the lower one first."""
+    two = isinstance(value, list) and len(value) == 2 and all(is_number(one, 0, most) for one in value)
     return two and value[0] <= value[1]
 
 

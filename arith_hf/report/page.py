@@ -18,6 +18,7 @@ DOES = {
     "tokenizer": "text to ids",
     "pretrain": "a new model learns to write workings",
     "gumbel": "tuned on answers alone, the model writing its own workings",
+    "continue": "trained on, with another mixture",
     "sft": "tuned on prompt and completion",
     "lora": "the same with low-rank adapters",
     "dpo": "tuned on pairs of a better and a worse completion",
@@ -32,6 +33,11 @@ SECTIONS = (
 
 def render(folder: Path) -> str:
     """The whole page of the stages in `folder`; everything that comes from a file is escaped."""
+    return fill("page.html.jinja", content(stages.read(folder), folder.name))
+
+
+def fill(template: str, content: Row) -> str:
+    """A template of this folder with what it is given; one that asks for more is an error."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),
         autoescape=True,
@@ -40,22 +46,29 @@ def render(folder: Path) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"percent": table.percent, "duration": duration, "brief": brief, "ticked": charts.ticked}
-    return environment.get_template("page.html.jinja").render(content(stages.read(folder), folder.name))
+    return environment.get_template(template).render(content)
 
 
 def content(found: list[Stage], model: str) -> Row:
     """What the template is given."""
     return {
-        "model": model,
-        "css": (HERE / "page.css").read_text(encoding="utf-8"),
-        "stages": found,
+        **common(found, model),
         "headline": headline(found),
-        "road": road(found),
-        "cost": cost(found),
         "drawn": {section.__name__: list(section(found)) for section in SECTIONS},
         "tables": tables(found),
         "doubts": doubts(found),
         "worked": examples(found),
+    }
+
+
+def common(found: list[Stage], model: str) -> Row:
+    """What the page of any model has: the stages, what they took and where they come from."""
+    return {
+        "model": model,
+        "css": (HERE / "page.css").read_text(encoding="utf-8"),
+        "stages": found,
+        "road": road(found),
+        "cost": cost(found),
         "resources": resources(found),
         "provenance": [proof(stage) for stage in found],
         "shared": shared(found),

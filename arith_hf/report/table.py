@@ -13,7 +13,7 @@ from arith_hf.report import measured
 
 SETS = [name for task in tasks.TASKS.values() for name in (*task.HARDER, *task.HINTED)]
 HARDER = [f"{of}{name}" for of in ("", "validation-") for name in SETS]
-STAGES = ("pretrain", "gumbel", "sft", "lora", "dpo", "grpo")  # in the order in which they are made
+STAGES = ("pretrain", "gumbel", "continue", "sft", "lora", "dpo", "grpo")  # in the order in which they are made
 
 
 def collect(folder: Path) -> list[dict[str, Any]]:

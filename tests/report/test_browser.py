@@ -4,10 +4,11 @@ import os
 import shutil
 
 import left
+import left_text
 import pytest
 
 from arith_hf import files
-from arith_hf.report import page, worked
+from arith_hf.report import page, text_page, worked
 
 driver = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install -e '.[test]'")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -52,12 +53,24 @@ def made(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def prose(tmp_path_factory):
+    folder = left_text.leave(tmp_path_factory.mktemp("checkpoints") / "prose")
+    files.write_text(folder / "report.html", text_page.render(folder))
+    return folder
+
+
+@pytest.fixture(params=["made", "prose"])
+def any_page(request):
+    return request.getfixturevalue(request.param)
+
+
 @pytest.fixture
 def look(browser, made):
     """Opens the page offline at a width; what it asks for and complains of is in `heard` at the end."""
-    heard, open_ones = [], []
+    heard, open_ones, asked = [], [], set()
 
-    def at(width, scheme="light"):
+    def at(width, scheme="light", folder=made):
         context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True)
         open_ones.append(context)
         shown = context.new_page()
@@ -65,7 +78,8 @@ def look(browser, made):
         shown.on("pageerror", lambda error: heard.append(f"error: {error}"))
         shown.on("requestfailed", lambda request: heard.append(f"failed: {request.url}"))
         shown.on("request", lambda request: heard.append(request.url))
-        shown.goto(f"file://{made / 'report.html'}")
+        asked.add(f"file://{folder / 'report.html'}")
+        shown.goto(f"file://{folder / 'report.html'}")
         for details in shown.locator("details").all():
             details.evaluate("one => one.open = true")
         return shown
@@ -73,12 +87,12 @@ def look(browser, made):
     yield at
     for context in open_ones:
         context.close()
-    assert set(heard) == {f"file://{made / 'report.html'}"}, "the file itself, and not a word"
+    assert set(heard) == asked, "the file itself, and not a word"
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_it_fits_the_window_and_no_words_stand_on_each_other(look, width):
-    shown = look(width)
+def test_it_fits_the_window_and_no_words_stand_on_each_other(look, any_page, width):
+    shown = look(width, folder=any_page)
     assert shown.evaluate("document.documentElement.scrollWidth") <= width
     assert shown.evaluate(PAST) == []
     assert shown.evaluate(OVERLAPS) == []
@@ -116,10 +130,10 @@ def test_ten_workings_are_shown_and_every_step_has_the_colour_of_its_mark(look, 
     assert len(set.union(*colours.values())) == sum(map(len, colours.values())), "no two marks look alike"
 
 
-def test_dark_and_light_differ_and_the_words_can_be_read_on_both(look):
+def test_dark_and_light_differ_and_the_words_can_be_read_on_both(look, any_page):
     grounds = {}
     for scheme in ("light", "dark"):
-        shown = look(1280, scheme)
+        shown = look(1280, scheme, any_page)
         grounds[scheme] = ground = luminance(
             shown.evaluate("getComputedStyle(document.documentElement).backgroundColor")
         )
