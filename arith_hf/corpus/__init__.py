@@ -110,7 +110,7 @@ def build(arguments: Any, command: str | None = None) -> dict[str, Any]:
         "seconds": round(time.time() - started, 1),
     }
     if fetched := parts.get("fetched"):
-        made["ancestors"] = provenance.ancestors(*fetched)
+        made |= {"data": provenance.data_proof(next(iter(fetched))), "ancestors": provenance.ancestors(*fetched)}
     # Of this run, and so not in the manifest, which another run repeats.
     files.write_json(folder / provenance.NAME, made)
     files.write_mark(folder / "manifest.json", manifest, started)

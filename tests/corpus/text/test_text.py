@@ -255,6 +255,9 @@ def test_the_card_says_whose_texts_these_are(tmp_path):
     files.write_json(raw / "manifest.json", {"packages": {"manpages": told}})
     manifest = make(tmp_path / "m", source_paths=[str(raw / "en")])
     assert list(manifest["fetched"]) == [str(raw)]
+    made = files.read_json(tmp_path / "m" / "provenance.json")
+    assert made["data"] == {"path": str(raw), "sha256": files.sha256(raw / "manifest.json")}, "lineage follows it"
+    assert [one["stage"] for one in made["ancestors"]] == ["fetch"]
     assert "`manpages` 1.0: GPL-3+" in (tmp_path / "m" / "README.md").read_text(encoding="utf-8")
 
 
