@@ -119,6 +119,7 @@ def test_the_mix_that_is_fed_is_the_one_that_was_asked_for(text, monkeypatch):
     log = files.read_json(folder / "trainer_state.json")["log_history"]
     told = [row for row in log if "mix_en" in row]
     assert [row["step"] for row in told] == [row["step"] for row in log if "eval_loss" in row]
+    assert all(row["tokens_seen"] == row["num_input_tokens_seen"] for row in told), "the Trainer's own count"
     assert told[-1]["mix_es"] == pytest.approx(0.7, abs=0.02)  # of few blocks
     assert told[-1]["mix_en"] + told[-1]["mix_es"] == pytest.approx(1)
     upto = told[-1]["step"] * 4
