@@ -49,6 +49,9 @@ class TextArguments:
     num_yesno: int | None = field(
         default=None, metadata={"help": "Questions of test/yesno.jsonl, the same at every run (default: all)."}
     )
+    num_preferences: int | None = field(
+        default=None, metadata={"help": "Pairs of test/preferences.jsonl, the same at every run (default: all)."}
+    )
     sample_prompts: list[str] = field(
         default_factory=list, metadata={"help": "What the model is given to go on with: [Hello, Hola]."}
     )
@@ -73,7 +76,14 @@ class TextArguments:
             raise ValueError("need --checkpoint, a folder")
         if not self.dataset_name and not self.perplexity_files:
             raise ValueError("need --dataset_name, the folder of a corpus, or --perplexity_files")
-        least = {"context_length": 2, "stride": 1, "num_documents": 1, "num_unigram": 0, "num_yesno": 1}
+        least = {
+            "context_length": 2,
+            "stride": 1,
+            "num_documents": 1,
+            "num_unigram": 0,
+            "num_yesno": 1,
+            "num_preferences": 1,
+        }
         for name, needed in (least | {"sample_tokens": 1, "batch_size": 1}).items():
             value = getattr(self, name)
             if value is not None and value < needed:

@@ -15,12 +15,14 @@ from typing import Any
 from accelerate import Accelerator
 from transformers.utils.logging import disable_progress_bar
 
-from arith_hf import checkpoint, files, provenance, recipe, tokenizer
+from arith_hf import checkpoint, files, preferences, provenance, recipe, tokenizer
 from arith_hf.examined import check_corpus, start
 from arith_hf.language import documents, perplexity, summary, written, yesno
 from arith_hf.language.arguments import TextArguments
+from arith_hf.protocols import PROTOCOLS
 
 YESNO = "test/yesno.jsonl"
+PAIRS = "preferences"
 ALL = "all sources"  # of the corpus, together
 Row = dict[str, Any]
 
@@ -44,6 +46,7 @@ def main(argv: list[str]) -> None:
     data = Path(own.dataset_name) if own.dataset_name else None
     corpus = documents.of_corpus(data, own.num_documents) if data else []
     others = documents.others(own.perplexity_files, own.joined, own.num_documents)
+    pairs = read_pairs(data, own.num_preferences)
     accelerator = start()
     disable_progress_bar()  # of the loading, which takes no time
     weights = provenance.weights(Path(own.checkpoint))  # before they are loaded: those of another run may come since
@@ -55,6 +58,7 @@ def main(argv: list[str]) -> None:
     stride = own.stride or max(1, context // 2)
     scores, samples = foretold(model, model_tokenizer, corpus, others, (context, stride), own, accelerator)
     answers, asked = answered(model, model_tokenizer, data, context, own, accelerator)
+    preferred = preferences.examine(model, model_tokenizer, accelerator, Path(own.checkpoint), data or Path(), pairs)
     if not accelerator.is_main_process:
         return
     chat = written.in_chat(model_tokenizer, Path(own.checkpoint), own.chat)
@@ -74,6 +78,7 @@ def main(argv: list[str]) -> None:
         "protocols": {},  # of problems
         "perplexity": scores,
         "yesno": answers,
+        **({"preferences": preferred} if preferred else {}),
         "samples": wrote,
         "context_length": context,
         "stride": stride,
@@ -170,6 +175,13 @@ def answered(
     return {"file": YESNO, "sha256": files.sha256(data / YESNO), **score}, asked
 
 
+def read_pairs(data: Path | None, count: int | None) -> dict[str, list[Row]]:
+    """The pairs of the corpus's test set, where it has any."""
+    if data is None or not (data / PROTOCOLS[PAIRS].file).is_file():
+        return {}
+    return {PAIRS: preferences.read(data, PAIRS, count)}
+
+
 # Writing
 
 
@@ -187,5 +199,6 @@ def save(folder: Path, report: Row, samples: Iterable[Row], began: float) -> Non
         source: {"n": block["n"]} | {kind: block[kind]["perplexity"] for kind in summary.KINDS if kind in block}
         for source, block in report["perplexity"].items()
     }
-    yes = {"yesno": report["yesno"]["accuracy"]} if report["yesno"] else {}
-    print(json.dumps({"checkpoint": report["checkpoint"], "perplexity": last, **yes, "seconds": report["seconds"]}))
+    asked: Row = {"yesno": report["yesno"]["accuracy"]} if report["yesno"] else {}
+    asked |= {name: block["preferred"] for name, block in report.get("preferences", {}).items()}
+    print(json.dumps({"checkpoint": report["checkpoint"], "perplexity": last, **asked, "seconds": report["seconds"]}))

@@ -5,6 +5,8 @@ May not know how a number came about.
 
 from typing import Any
 
+from arith_hf.summary import preferred
+
 KINDS = {"trained": "this model", "untrained": "untrained", "unigram": "token frequencies"}
 Row = dict[str, Any]
 
@@ -27,6 +29,8 @@ def summarize(report: Row) -> str:
         )
         if found["cut"]:
             lines.append(f"  passages cut from the left for want of room: {found['cut']}")
+    for name, block in report.get("preferences", {}).items():
+        lines += ["", f"{name}: {block['protocol']}", *preferred(block)]
     for row in report["samples"]:
         how = "greedy" if row["temperature"] == 0 else f"temperature {row['temperature']}"
         end = "" if row["finished"] else " ..."

@@ -23,8 +23,8 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     questions = [("is a cat an animal", True), ("is the sun a dog?", False), ("is the hill in the town", False)]
     asked = [{"question": one, "passage": SENTENCES["en"][0] * 3, "answer": said} for one, said in questions]
     files.write_jsonl(data / "test/yesno.jsonl", asked)
-    pair = {"prompt": "Hello", "chosen": " there", "rejected": " no"}
-    files.write_jsonl(data / "test/preferences.jsonl", [pair])
+    pairs = [{"prompt": "The", "chosen": " cat sat on the mat.", "rejected": "mat cat " * at} for at in (1, 2, 3)]
+    files.write_jsonl(data / "test/preferences.jsonl", pairs)
     listed = {f"test/{path.name}": {"sha256": files.sha256(path)} for path in sorted((data / "test").iterdir())}
     signature = tokenizer.fingerprint(known)
     files.write_json(data / "manifest.json", {"task": "text", "files": listed, "tokenizer_fingerprint": signature})

@@ -82,6 +82,14 @@ def test_samples_hold_what_was_asked_and_the_parts_add_up(report):
     assert (found["yesno"]["n"], found["yesno"]["majority"], found["yesno"]["chance"]) == (3, 0.6667, 0.5)
 
 
+def test_pairs_of_the_corpus_are_weighed(report):
+    out, found = report
+    block = found["preferences"]["preferences"]
+    assert block["n"] == 3
+    assert block["perplexity_chosen"] < block["perplexity_rejected"], "what the model read is the likelier"
+    assert "chosen likelier" in (out / "evaluate.txt").read_text()
+
+
 def test_the_same_again_is_the_same(corpus, report, tmp_path, capsys):
     assert main(["evaluate", *arguments(corpus, "--output_dir", str(tmp_path))]) == 0
     _, before = report

@@ -73,7 +73,7 @@ def test_the_page_has_a_section_for_each_thing_and_none_of_problems(html):
         "goes on",
     ):
         assert text in said
-    for text in ("problem", "exact", "worked", "None", " nan "):
+    for text in ("problem", "exact", "worked", "None", " nan ", "inf "):
         assert text not in said, text
     assert left_text.NAUGHTY not in html
     assert "<figure>\n<figcaption><b></b>" not in html
