@@ -58,7 +58,9 @@ def read_texts(path: Path) -> Iterator[str]:
 
 def count_tokens(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[int]:
     """Tokens of each text with BOS and the EOS that training adds."""
-    return [len(encoding.ids) + 1 for encoding in tokenizer.backend_tokenizer.encode_batch_fast(list(texts))]
+    backend = tokenizer.backend_tokenizer
+    backend.encode_special_tokens = False  # a call with `split_special_tokens` leaves it on
+    return [len(encoding.ids) + 1 for encoding in backend.encode_batch_fast(list(texts))]
 
 
 def row_lengths(tokenizer: PreTrainedTokenizerBase, path: Path, most: int | None = None) -> list[int]:

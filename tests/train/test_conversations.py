@@ -43,8 +43,10 @@ def test_the_labels_are_the_replies_and_their_ends(tmp_path, name, columns):
 @pytest.mark.parametrize("how", ["full", "lora"])
 def test_it_learns_to_answer_and_to_stop(tmp_path, name, how, capsys):
     """With our own decoding, and with what anybody would write who only has the folder."""
-    keys = {} if how == "full" else LORA | {"max_steps": 300, "eval_steps": 300, "save_steps": 300}
-    root = write(tmp_path, name, **FAST | keys)
+    keys = (
+        {} if how == "full" else LORA | {"max_steps": 300, "eval_steps": 300, "save_steps": 300, "learning_rate": 0.005}
+    )
+    root = write(tmp_path, name, **(FAST | keys))
     folder = root / "checkpoints/tiny/sft"
     assert stage(root, "sft") == 0
     out = capsys.readouterr().out
