@@ -23,6 +23,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from arith_hf import checkpoint, copies, files, notation, provenance
 from arith_hf.checkpoint import Arguments
+from arith_hf.language.summary import summarize
 
 PUBLISHED = (  # all that a reader of the model needs; no optimizer, no step checkpoints, no logs, no pickles
     *("*.safetensors", *provenance.SIGNED, "recipe.yaml", "metrics.json", "evaluate.json", "evaluate.txt"),
@@ -129,6 +130,8 @@ def measured(report: Row) -> str:
     """A table of the numbers, with what they were measured on and the command that measures them again."""
     if not report:
         return "Not measured. `arith-hf evaluate` measures a checkpoint."
+    if report.get("task") == "text":
+        return f"```text\n{summarize(report).strip()}\n```\n\nCommand: `{report['command']}`, seed {report['seed']}."
     rows = ["| protocol | n | exact match | 95 % interval | parse rate | mean tokens |", "|---|---|---|---|---|---|"]
     for name, block in report["protocols"].items():
         low, high = block["exact_match_interval"]

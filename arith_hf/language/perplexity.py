@@ -7,6 +7,7 @@ is cut into windows `stride` tokens apart: the first scores all of its tokens, e
 at least `context - stride` tokens that it only reads.
 """
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -95,11 +96,12 @@ def windows(ids: Sequence[int], first: int, context: int, stride: int, document:
 @torch.no_grad()
 def losses(model: Any, asked: Sequence[Window], batch_size: int, bar: tqdm) -> list[float]:
     """The sum of the negative log-likelihoods, in nats, of what each window scores; padded batches of like length."""
-    device = model.device
+    device, found = model.device, [0.0] * len(asked)
     many = max(1, LOGITS.get(device.type, LOGITS["cpu"]) // model.get_input_embeddings().num_embeddings)
-    found = [0.0] * len(asked)
+    alike = sorted(range(len(asked)), key=lambda index: asked[index].scored)  # so that few logits are left over
     with ready(model):
-        for batch in batches([one.ids for one in asked], [0] * len(asked), batch_size, many):
+        for some in batches([asked[index].ids for index in alike], [0] * len(asked), batch_size, many):
+            batch = [alike[at] for at in some]
             width = max(len(asked[index].ids) for index in batch) - 1
             read = torch.zeros((len(batch), width), dtype=torch.long)  # behind a row no token of it looks at the zeros
             due = torch.full((len(batch), width), -100)
@@ -108,12 +110,21 @@ def losses(model: Any, asked: Sequence[Window], batch_size: int, bar: tqdm) -> l
                 last = len(ids) - 1
                 read[at, :last] = ids[:-1]
                 due[at, last - scored : last] = ids[-scored:]
-            logits = model(input_ids=read.to(device), use_cache=False).logits.float()  # (B, T, V)
+            kept = width - min(len(asked[index].ids) - 1 - asked[index].scored for index in batch)
+            due = due[:, -kept:]
+            logits = model(input_ids=read.to(device), use_cache=False, **{keep: kept for keep in keeps(model)}).logits
+            logits = logits[:, -kept:].float()  # (B, T, V)
             nats = functional.cross_entropy(logits.flatten(0, 1), due.flatten().to(device), reduction="none")
             for index, total in zip(batch, nats.double().view_as(due).sum(1).tolist(), strict=True):
                 found[index] = total
             bar.update(len(batch))
     return found
+
+
+def keeps(model: Any) -> list[str]:
+    """The argument by which a model makes the logits of the last tokens alone, where it has one: most of the work."""
+    held = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return [name for name in ("logits_to_keep",) if name in inspect.signature(held.forward).parameters]
 
 
 def document_losses(

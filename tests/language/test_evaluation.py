@@ -7,7 +7,7 @@ import pytest
 import yaml
 from prose import CONTEXT, SENTENCES
 
-from arith_hf import checkpoint, files
+from arith_hf import checkpoint, files, hub
 from arith_hf.__main__ import main
 from arith_hf.language import evaluation, written, yesno
 
@@ -62,6 +62,12 @@ def test_the_report_says_of_what_it_is(corpus, report):
     text = (out / "evaluate.txt").read_text()
     assert f"{found['perplexity']['en']['trained']['perplexity']:.2f}" in text
     assert "token frequencies" in text
+
+
+def test_the_card_of_a_pushed_checkpoint_tells_the_same(report):
+    out, found = report
+    assert hub.measured(found).startswith(f"```text\n{(out / 'evaluate.txt').read_text().strip()}\n```")
+    assert list(hub.results(found)) == []
 
 
 def test_samples_hold_what_was_asked_and_the_parts_add_up(report):
