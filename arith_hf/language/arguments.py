@@ -18,7 +18,7 @@ class TextArguments:
         default_factory=list,
         metadata={
             "help": "More sets to take the perplexity of: JSONL files with a column `text`, or names of the Hub as "
-            "NAME, NAME:SPLIT or NAME:CONFIG:SPLIT (Salesforce/wikitext:wikitext-2-raw-v1:test)."
+            "NAME, NAME:CONFIG or either with @SPLIT (Salesforce/wikitext:wikitext-2-raw-v1@test)."
         },
     )
     joined: bool = field(

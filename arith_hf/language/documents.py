@@ -13,7 +13,7 @@ from arith_hf import files
 from arith_hf.protocols import choose
 
 OTHERS = ("yesno", "preferences")  # of a corpus's test folder: no documents
-HUB = "NAME, NAME:SPLIT or NAME:CONFIG:SPLIT"
+HUB = "NAME, NAME:CONFIG or either with @SPLIT"
 
 
 @dataclass(frozen=True)
@@ -60,16 +60,14 @@ def of_file(path: Path) -> list[str]:
 
 def of_hub(name: str) -> list[str]:
     """The column `text` of a set of the Hub, or of a folder of files; the split is `test` unless it is said."""
-    path, *rest = name.split(":")
-    if len(rest) > 2 or not path:
-        raise ValueError(f"perplexity_files: need a JSONL file or {HUB}, got {name}")
+    place, _, split = name.partition("@")
+    path, _, config = place.partition(":")
     if path.endswith((".jsonl", ".json", ".txt")):
         raise FileNotFoundError(f"perplexity_files: no file {path}")
     from datasets import load_dataset  # here, as local files need not wait for it
 
-    config, split = (rest[0] if len(rest) == 2 else None), (rest[-1] if rest else "test")
     try:
-        rows = load_dataset(path, config, split=split)
+        rows = load_dataset(path, config or None, split=split or "test")
     except Exception as error:  # of the network, of the Hub, of the files
         said = " ".join(str(error).split())[:200]
         raise ValueError(f"perplexity_files: cannot load {name} ({said}): need a JSONL file or {HUB}") from error

@@ -125,7 +125,7 @@ def test_any_file_can_be_measured_without_a_corpus(corpus, tmp_path, capsys):
 def test_a_set_by_name_goes_through_datasets_and_lines_may_be_one_document(corpus, tmp_path):
     files.write_jsonl(tmp_path / "set/test.jsonl", [{"text": "The cat sat."}, {"text": ""}, {"text": "A dog ran."}])
     folder = str(corpus / "checkpoints/prose/pretrain")
-    name = f"{tmp_path / 'set'}:test"
+    name = f"{tmp_path / 'set'}@test"
     for joined, n, size in (("false", 2, 22), ("true", 1, 24)):
         evaluation.main(
             ["--checkpoint", folder, "--perplexity_files", name, "--joined", joined, "--output_dir", str(tmp_path)]
