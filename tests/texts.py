@@ -26,7 +26,7 @@ def write(root: Path, rows: list[dict[str, str]] | None = None, **keys: object) 
     parts = {"train-00000": rows[::2], "train-00001": rows[1::2], "validation": rows[:6]}
     for name, part in parts.items():
         files.write_jsonl(data / f"pretrain/{name}.jsonl", part)
-    known = tokenizer.train("bpe", (row["text"] for row in rows), 300, task="text")
+    known = tokenizer.train("bpe", (row["text"] for row in rows), 262, task="text")  # bytes, and nothing merged
     known.save_pretrained(folder)
     signature = tokenizer.fingerprint(known)
     files.write_json(folder / "metrics.json", {"fingerprint": signature})
