@@ -29,12 +29,14 @@ def shards(corpus: Path, split: str = "train") -> list[Path]:
 
 @dataclass(frozen=True)
 class Texts:
-    """The texts of some files, read anew, a line at a time, whenever they are gone through."""
+    """The texts of some files, each or one of every so many, read anew, a line at a time, at each pass."""
 
     paths: tuple[Path, ...]
+    every: int = 1
 
     def __iter__(self) -> Iterator[str]:
-        return (row["text"] for path in self.paths for row in files.read_jsonl(path))
+        texts = (row["text"] for path in self.paths for row in files.read_jsonl(path))
+        return islice(texts, None, None, self.every)
 
 
 def read_texts(path: Path) -> Iterator[str]:

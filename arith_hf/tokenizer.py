@@ -8,6 +8,7 @@ May not know how a problem is written, nor (`vocabulary` does) what a token is.
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import shlex
 import shutil
@@ -16,7 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 from tokenizers.normalizers import NFKC
@@ -46,6 +47,10 @@ class TokenizerArguments:
         metadata={"help": "For kind digits alone: places whose digits are tokens of their own (the last: all beyond)."},
     )
     vocab_size: int = field(default=1000, metadata={"help": "Number of tokens, for kinds bpe and unigram."})
+    num_texts: int | None = field(
+        default=None,
+        metadata={"help": "Texts that kinds bpe and unigram learn from at most, evenly spread (default: all)."},
+    )
     character_coverage: float = field(
         default=0.9995,
         metadata={"help": "For kind unigram: share of the text whose characters are pieces; others are bytes."},
@@ -131,10 +136,11 @@ def main(argv: list[str]) -> None:
     made = provenance.start("tokenizer", f"arith-hf tokenizer {shlex.join(argv)}")
     require_replaceable(output_dir)
     manifest = find_manifest(corpus)
-    task = files.read_json(manifest).get("task", "expression")
+    made_of = files.read_json(manifest)
+    task = made_of.get("task", "expression")
     tokenizer = train(
         arguments.kind,
-        Texts(tuple(shards(corpus))),
+        learned_from(corpus, made_of, arguments.num_texts),
         arguments.vocab_size,
         arguments.model_max_length,
         arguments.places,
@@ -165,6 +171,15 @@ def main(argv: list[str]) -> None:
     signed = metrics | {"files": provenance.signature(output_dir)["files"]}
     files.write_mark(output_dir / "metrics.json", signed, started)
     print(json.dumps(metrics))
+
+
+def learned_from(corpus: Path, manifest: dict[str, Any], most: int | None) -> Texts:
+    """The training texts, of so many at most; ValueError where that is none."""
+    if most is not None and most < 1:
+        raise ValueError(f"need num_texts >= 1, or none, got {most}")
+    paths = tuple(shards(corpus))
+    rows = sum(manifest["files"][f"pretrain/{path.name}"]["rows"] for path in paths) if most else 0
+    return Texts(paths, math.ceil(rows / most) if most and rows else 1)
 
 
 def find_manifest(corpus: Path) -> Path:

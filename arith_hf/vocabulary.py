@@ -213,8 +213,9 @@ def learn_pieces(
     )
     core.train_from_iterator(common_parts(texts, normalizer, tags, set(counts) - alphabet), trainer)
     pieces = settled(json.loads(core.to_str())["model"]["vocab"], set(specials))
-    # Bytes as unlikely as the unlikeliest piece; no text has one for a piece of its own, as digits stand alone.
-    vocabulary = [*((one, 0.0) for one in specials), *((one, pieces[-1][1]) for one in BYTES), *pieces]
+    # So unlikely that a text with `<eos>` in it, which is not the token, is written in other pieces.
+    apart = [(one, pieces[-1][1] - 1000) for one in (*specials, *BYTES)]
+    vocabulary = [*apart, *pieces]
     core.model = models.Unigram(vocabulary, unk_id=list(specials).index(notation.UNK), byte_fallback=True)
     core.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
     core.add_special_tokens(list(specials))

@@ -8,7 +8,7 @@ from conftest import stage
 from talks import LONG, ROWS
 from talks import TEXTS as SPOKEN
 
-from arith_hf import chat, checkpoint, files, lengths
+from arith_hf import chat, checkpoint, files, lengths, tokenizer
 from arith_hf.__main__ import main
 
 DOCUMENTS = [f"{text} In 2024 it was so.\n\n  And then “all” was ½ done … <eos> or not." for text in SPOKEN]
@@ -98,3 +98,14 @@ def test_every_kind_of_row_is_read(tmp_path):
         "h\ni",
         "1 + 2\n",
     ]
+
+
+def test_no_more_texts_are_learned_from_than_asked_and_they_are_spread(tmp_path):
+    for shard in range(2):
+        files.write_jsonl(tmp_path / f"pretrain/train-0000{shard}.jsonl", [{"text": f"{shard}{n}"} for n in range(5)])
+    manifest = {"files": {f"pretrain/train-0000{shard}.jsonl": {"rows": 5} for shard in range(2)}}
+    assert len(list(tokenizer.learned_from(tmp_path, manifest, None))) == 10
+    assert list(tokenizer.learned_from(tmp_path, manifest, 4)) == ["00", "03", "11", "14"]
+    assert len(list(tokenizer.learned_from(tmp_path, manifest, 10))) == 10
+    with pytest.raises(ValueError, match="num_texts"):
+        tokenizer.learned_from(tmp_path, manifest, 0)

@@ -16,11 +16,10 @@ from arith_hf import chat, tokenizer, vocabulary
 POEM = """The sun had set behind the hill, and all the village lay still; 3 dogs barked, 24 owls replied.
 El sol se puso tras la colina y todo el pueblo quedó en silencio; ladraron 3 perros, ¿quién respondió?
 
-"Go home," she said -- "it's late." They went; the road was long, the night was cold, the moon was high.
+"Go home," she said -- "it's late." So then they went; the road was long, the night was cold, the moon was high.
 """
-TEXTS = [
-    f"{POEM} {word}" for word in ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
-] * 3
+WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight")
+TEXTS = [f"{POEM} {word}" for word in WORDS] * 3
 TASK = {"task": "text"}
 
 
