@@ -17,7 +17,7 @@ def chain(road: Path, tmp_path: Path) -> Path:
     root = tmp_path / "chain"
     for name in ("recipes/tiny", "data/tiny", "checkpoints/tiny/tokenizer", "checkpoints/tiny/pretrain"):
         shutil.copytree(road / name, root / name)  # with their times
-    for name in ("sft", "lora", "grpo"):
+    for name in ("sft", "lora", "dpo", "grpo"):
         (root / f"recipes/tiny/{name}.yaml").unlink()
     shutil.copy(REPOSITORY / "Makefile", root)
     for name in ("pyproject.toml", "constraints.txt", ".venv/.installed"):
