@@ -107,8 +107,8 @@ def conversation(row: Row, arguments: TextArguments, where: str) -> tuple[Row, s
     if isinstance(row.get("messages"), list):
         messages = [message(one, where) for one in row["messages"]]
     elif "instruction" in row and "output" in row:
-        asked = "\n\n".join(part for part in (row["instruction"], row.get("input")) if part)
-        messages = [{"role": "user", "content": asked}, {"role": "assistant", "content": row["output"]}]
+        asked = {"content": row["instruction"], "input": row.get("input")}
+        messages = [{"role": "user", **asked}, {"role": "assistant", "content": row["output"]}]
     elif "prompt" in row and "completion" in row:
         messages = [{"role": "user", "content": row["prompt"]}, {"role": "assistant", "content": row["completion"]}]
     else:
@@ -118,7 +118,7 @@ def conversation(row: Row, arguments: TextArguments, where: str) -> tuple[Row, s
     spoken = roles[1:] if roles[:1] == ["system"] else roles
     if not spoken or len(spoken) % 2 or spoken != ["user", "assistant"] * (len(spoken) // 2):
         raise Unfit("roles")
-    messages = [{"role": one["role"], "content": fit(one["content"], arguments)} for one in messages]
+    messages = [{"role": one["role"], "content": fit(with_input(one), arguments)} for one in messages]
     return {"messages": messages}, next(one["content"] for one in messages if one["role"] == "user")
 
 
@@ -128,18 +128,33 @@ def message(one: Any, where: str) -> Row:
     return one
 
 
+def with_input(message: Row) -> Any:
+    """The content of a message, with what it is asked of (Alpaca's `input`) behind it."""
+    content, more = message["content"], message.get("input")
+    if not more:
+        return content
+    return f"{content}\n\n{more}" if isinstance(content, str) and isinstance(more, str) else None
+
+
 def preference(row: Row, arguments: TextArguments, where: str) -> tuple[Row, str]:
-    """A prompt with a better and a worse answer; answers may be conversations, of which the last message counts."""
+    """A prompt with a better and a worse answer; each may be a conversation, of which the last message counts."""
     if not {"prompt", "chosen", "rejected"} <= set(row):
         raise ValueError(f"{where}: need the columns prompt, chosen, rejected, got {', '.join(row)}")
-    made = {name: fit(last(row[name], where), arguments) for name in ("prompt", "chosen", "rejected")}
+    said = (("prompt", "user"), ("chosen", "assistant"), ("rejected", "assistant"))
+    made = {name: fit(last(row[name], role, where), arguments) for name, role in said}
     if made["chosen"] == made["rejected"]:
         raise Unfit("equal")
     return made, made["prompt"]
 
 
-def last(value: Any, where: str) -> Any:
-    return message(value[-1], where)["content"] if isinstance(value, list) and value else value
+def last(value: Any, role: str, where: str) -> Any:
+    """What is said last; Unfit where another says it, or it follows from turns before that a pair has no place for."""
+    if not isinstance(value, list) or not value:
+        return value
+    roles = [message(one, where)["role"] for one in value]
+    if roles[-1] != role or roles.count("user") > 1:
+        raise Unfit("turns")
+    return with_input(value[-1])
 
 
 def question(row: Row, arguments: TextArguments, where: str) -> tuple[Row, str]:

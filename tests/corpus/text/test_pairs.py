@@ -46,6 +46,7 @@ def plain(count: int = 60) -> list[dict]:
         ({"prompt": "Hi", "completion": "Hello"}, ["Hi", "Hello"]),
         ({"instruction": "Add", "input": "1, 2", "output": "3"}, ["Add\n\n1, 2", "3"]),
         ({"instruction": "Sing", "input": "", "output": "La"}, ["Sing", "La"]),
+        ({"messages": [{**turns("Add")[0], "input": "1, 2"}, *turns("Add", "3")[1:]]}, ["Add\n\n1, 2", "3"]),
         ({"messages": turns("Hi\u200b ", "Hello", "More", "Yes")}, ["Hi", "Hello", "More", "Yes"]),
     ],
 )
@@ -104,6 +105,30 @@ def test_preferences_are_validated_and_split_by_prompt(tmp_path):
     assert all(set(row) == {"prompt", "chosen", "rejected"} for part in written.values() for row in part)
     made, _ = pairs.preference(talk[0], Arguments(sources=["a"], source_paths=["x"]), "here")
     assert made == {"prompt": "Talk?", "chosen": "Good.", "rejected": "Bad."}
+
+
+@pytest.mark.parametrize("row", [{"instruction": 5, "output": "x"}, {"instruction": "x", "input": 5, "output": "x"}])
+def test_what_is_no_text_is_no_instruction(row):
+    with pytest.raises(pairs.Unfit, match="empty"):
+        pairs.conversation(row, Arguments(sources=["a"], source_paths=["x"]), "here")
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": turns("France?", "Paris.", "Its river?"), "chosen": "Seine.", "rejected": "Rhine."},
+        {
+            "prompt": "Hi",
+            "chosen": turns("Hi", "Hello", "2 + 2?", "4"),
+            "rejected": turns("Hi", "Hello", "2 + 2?", "5"),
+        },
+        {"prompt": "Hi", "chosen": turns("Hi", "Hello"), "rejected": turns("Hi")},
+    ],
+)
+def test_an_answer_to_what_a_pair_cannot_hold_is_no_preference(row):
+    """Else it would be learned as an answer to another question."""
+    with pytest.raises(pairs.Unfit, match="turns"):
+        pairs.preference(row, Arguments(sources=["a"], source_paths=["x"]), "here")
 
 
 def test_all_rows_of_a_topic_stand_on_one_side(tmp_path):
