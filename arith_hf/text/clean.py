@@ -22,24 +22,27 @@ UNSEEN = re.compile(
 )
 BLANK = re.compile(r"[^\S\n]+")
 EDGE = re.compile(r" *\n *")
+INSIDE = re.compile(r"(?<=\S)[^\S\n]+(?=\S)")  # a line, so that what it is indented by stays
 PARAGRAPH = re.compile(r"\n{3,}")
 
 
-def clean(text: str, urls: Urls = "keep") -> str:
-    """The clean text, "" if nothing is left of it; cleaning it again changes nothing.
+def clean(text: str, urls: Urls = "keep", indented: bool = False) -> str:
+    """The clean text, "" if nothing is left of it; cleaning it again changes nothing. `indented` lines stay so.
 
     >>> clean("The cafÃ© \\u200bwas\\topen.  \\r\\n\\r\\n\\r\\nSee http://a.example/b?c=d now", urls="token")
     'The café was open.\\n\\nSee <url> now'
+    >>> clean("if x:  \\n    return  1\\n", indented=True)
+    'if x:\\n    return 1'
     """
     if urls not in get_args(Urls):
         raise ValueError(f"need urls to be one of {', '.join(get_args(Urls))}, got {urls!r}")
     known: dict[tuple[str, bool], str] = {}
-    while (cleaned := once(text, urls, known)) != text:  # a part removed may have stood within another
+    while (cleaned := once(text, urls, known, indented)) != text:  # a part removed may have stood within another
         text = cleaned
     return text
 
 
-def once(text: str, urls: Urls, known: dict[tuple[str, bool], str]) -> str:
+def once(text: str, urls: Urls, known: dict[tuple[str, bool], str], indented: bool) -> str:
     """One round; `known` are the lines that ftfy was asked for, which is most of the time."""
     entities = "<" not in text  # else one may be meant as it is written: the rule of ftfy
     lines = LINE_END.sub("\n", text).split("\n")
@@ -51,5 +54,8 @@ def once(text: str, urls: Urls, known: dict[tuple[str, bool], str]) -> str:
     text = UNSEEN.sub("", text)
     if urls != "keep":
         text = URL.sub(URL_TOKEN if urls == "token" else "", text)
-    text = EDGE.sub("\n", BLANK.sub(" ", text))
+    if indented:
+        text = "\n".join(map(str.rstrip, INSIDE.sub(" ", text).split("\n")))
+    else:
+        text = EDGE.sub("\n", BLANK.sub(" ", text))
     return unicodedata.normalize("NFC", PARAGRAPH.sub("\n\n", text).strip())

@@ -18,12 +18,25 @@ TEXTS = (
 )
 
 
-@given(TEXTS, st.sampled_from(["keep", "remove", "token"]))
-@example("hthttp://aa ttp://b", "remove")
-@example("&amp;amp;lt;\n&amp;", "token")
-def test_clean_text_stays_as_it_is(text, urls):
-    cleaned = clean(text, urls)
-    assert clean(cleaned, urls) == cleaned
+@given(TEXTS, st.sampled_from(["keep", "remove", "token"]), st.booleans())
+@example("hthttp://aa ttp://b", "remove", False)
+@example("&amp;amp;lt;\n&amp;", "token", False)
+def test_clean_text_stays_as_it_is(text, urls, indented):
+    cleaned = clean(text, urls, indented)
+    assert clean(cleaned, urls, indented) == cleaned
+
+
+@given(TEXTS)
+def test_indents_are_all_that_may_stay_besides(text):
+    lines = clean(text, indented=True).split("\n")
+    assert all("  " not in line.lstrip() and line == line.rstrip() for line in lines)
+    assert clean("\n".join(lines)) == clean(text)
+
+
+def test_a_program_keeps_its_form():
+    program = "def f(x):\n    if x:\n\treturn 1\n\n- a\n  - b"
+    assert clean(program, indented=True) == program
+    assert clean(" " * 100_000 + "x" + " " * 100_000 + "y\n" + " " * 100_000, indented=True) == "x y"
 
 
 @given(TEXTS)

@@ -162,13 +162,13 @@ def question(row: Row, arguments: TextArguments, where: str) -> tuple[Row, str]:
         raise ValueError(f"{where}: need the columns question, passage, answer, got {', '.join(row)}")
     if not isinstance(row["answer"], bool):
         raise Unfit("answer")
-    made = {name: fit(row[name], arguments) for name in ("question", "passage")}
+    made = {name: fit(row[name], arguments, indented=False) for name in ("question", "passage")}
     return {**made, "answer": row["answer"]}, f"{made['passage']} {made['question']}"
 
 
-def fit(text: Any, arguments: TextArguments) -> str:
-    """The clean text of a turn; Unfit where it is empty or too long."""
-    if not isinstance(text, str) or not (cleaned := clean(text, arguments.urls)):
+def fit(text: Any, arguments: TextArguments, indented: bool = True) -> str:
+    """The clean text of a turn, in which there may be a program; Unfit where it is empty or too long."""
+    if not isinstance(text, str) or not (cleaned := clean(text, arguments.urls, indented)):
         raise Unfit("empty")
     if len(cleaned) > arguments.max_turn_characters:
         raise Unfit("max_turn_characters")
