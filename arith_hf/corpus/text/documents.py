@@ -4,6 +4,7 @@ May not know how a source is read or what a filter looks at. Documents pass one 
 what a test holds must be known before the first training document is written.
 """
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import chain
@@ -89,7 +90,7 @@ def of_source(
             bar.update()
             tally.read.update(documents=1, characters=len(raw))
             text = clean(raw, arguments.urls)
-            reason = "empty" if not text else filters.reason(text)
+            reason = "empty" if not text else "longer_than_8_MiB" if too_long(text) else filters.reason(text)
             reason = reason or ("exact_duplicates" if exact.seen(text) else None)
             reason = reason or ("near_duplicates" if near and near.seen(text) else None)
             split = split_of(text, arguments.validation_share, arguments.test_share)
@@ -103,6 +104,12 @@ def of_source(
             yield {"text": text, "source": source.name, "split": split}
             if source.budget and characters >= source.budget:
                 return
+
+
+def too_long(text: str) -> bool:
+    """Whether a row with the text would be a longer line than is ever read again (`files.LONGEST_LINE`)."""
+    most = files.LONGEST_LINE - 1000  # bytes; the rest of the row takes fewer
+    return len(text) > most // 4 and len(json.dumps(text, ensure_ascii=False).encode()) > most
 
 
 def named(arguments: TextArguments) -> Iterator[str]:

@@ -179,6 +179,16 @@ def test_no_more_documents_test_than_are_asked_for_and_none_of_them_is_trained_o
     assert manifest["sources"]["a"]["removed"]["beyond_num_test"] == len(tests) - 2
 
 
+def test_a_document_that_no_line_can_hold_is_left_out_and_counted(tmp_path):
+    """It could be written, and then no stage would read the file."""
+    long = ["ábc\nd" * (files.LONGEST_LINE // 7), "wxyz " * (files.LONGEST_LINE // 7)]  # 7 bytes of JSON, and 5
+    texts = [*long, *map(document, range(60))]
+    path = write_jsonl(tmp_path / "a.jsonl", [{"text": text} for text in texts])
+    manifest = make(tmp_path / "m", source_paths=[path], near_duplicate_threshold=1.0)
+    assert manifest["sources"]["a"]["removed"] == {"longer_than_8_MiB": 1}
+    assert sum(manifest["sources"]["a"]["kept"].values()) == 61
+
+
 @pytest.mark.parametrize("kind", ["folder", "pattern", "parquet", "column", "packed"])
 def test_every_kind_of_local_source_gives_the_same_documents(kind, tmp_path):
     texts = [document(number) for number in range(40)]
