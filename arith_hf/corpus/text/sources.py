@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from glob import escape, glob
 from itertools import groupby
+from lzma import LZMAError
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from datasets.exceptions import DatasetGenerationError
 
 KINDS = {"txt": "text", "text": "text", "md": "text", "jsonl": "json", "ndjson": "json", "parquet": "parquet"}
 PACKED = ("gz", "zst", "xz", "bz2")
+UNREADABLE = (OSError, EOFError, LZMAError, ValueError, DatasetGenerationError)  # what a broken file raises
 Row = dict[str, Any]
 
 
@@ -36,11 +38,28 @@ def rows(path: str, split: str = "train") -> Iterator[Row]:
     found = local(path)
     if found is None:
         name, _, after = path.partition("@")
-        yield from reading(path, *from_hub(name), split=after or split)
+        yield from reading(path, *from_hub(name), after or split)
         return
-    for kind, paths in groupby(found, kind_of):
-        options: Row = {"sample_by": "document"} if kind == "text" else {}
-        yield from reading(path, kind, data_files=[escape(str(one)) for one in paths], split="train", **options)
+    for kind, of_kind in groupby(found, kind_of):
+        paths = [one for one in of_kind if kind != "json" or one.stat().st_size]  # empty ones `datasets` cannot read
+        try:
+            yield from of_files(kind, paths)
+        except UNREADABLE as error:
+            odd = next((one for one in paths if not readable(kind, one)), path) if len(paths) > 1 else paths[0]
+            raise ValueError(f"{odd} could not be read: {' '.join(str(error).split())}") from error
+
+
+def of_files(kind: str, paths: list[Path]) -> Iterator[Row]:
+    options: Row = {"sample_by": "document"} if kind == "text" else {}
+    named = [escape(str(one)) for one in paths]
+    yield from load_dataset(kind, data_files=named, split="train", streaming=True, **options) if named else ()
+
+
+def readable(kind: str, path: Path) -> bool:
+    try:
+        return all(True for _ in of_files(kind, [path]))
+    except UNREADABLE:
+        return False
 
 
 def local(path: str) -> list[Path] | None:
@@ -84,10 +103,10 @@ def from_hub(name: str) -> tuple[str, str | None]:
     return name, config or None
 
 
-def reading(path: str, builder: str, config: str | None = None, **options: Any) -> Iterator[Row]:
-    """Rows as they stream; ValueError names the source that cannot be read."""
+def reading(path: str, name: str, config: str | None, split: str) -> Iterator[Row]:
+    """Rows of the Hub as they stream; ValueError names the source that cannot be read."""
     try:
-        stream = iter(load_dataset(builder, config, streaming=True, **options))
+        stream = iter(load_dataset(name, config, split=split, streaming=True))
     except (OSError, ValueError) as error:
         offline = os.environ.get("HF_HUB_OFFLINE", "0") not in ("0", "")
         hint = " (HF_HUB_OFFLINE is set: HF_HUB_OFFLINE=0 allows the network)" if offline else ""

@@ -1,6 +1,8 @@
 """A corpus of natural text as a whole: what is written, what is left out and counted, and that nothing leaks."""
 
+import gzip
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from pyarrow import parquet
 
 from arith_hf import corpus, files
 from arith_hf.__main__ import main
-from arith_hf.corpus.text import Arguments
+from arith_hf.corpus.text import Arguments, sources
 from arith_hf.text.words import normalised
 
 SAMPLE = Path(__file__).parents[2] / "data" / "text"
@@ -306,6 +308,34 @@ def test_a_source_that_is_broken_or_has_another_column_is_named(tmp_path):
         make(tmp_path / "m", source_paths=[str(tmp_path / "c.csv")])
     with pytest.raises(ValueError, match="nothing to train on is left of the source a: removed by min_characters 120"):
         make(tmp_path / "m", source_paths=[source(tmp_path)], min_characters=10**6)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("b.jsonl.gz", gzip.compress(b'{"text": "x"}\n' * 1000)[:40]),
+        ("b.txt.gz", b"plain"),
+        ("b.txt.xz", b"plain"),
+        ("b.txt.bz2", b"plain"),
+        ("b.parquet", b""),
+        ("b.txt", b"caf\xe9"),
+        ("b.jsonl", b"plain"),
+    ],
+)
+def test_the_file_that_is_broken_is_named_among_others(name, content, tmp_path):
+    for other in ("a", "c"):
+        write_jsonl(tmp_path / f"{other}.jsonl", [{"text": "x"}])
+        (tmp_path / f"{other}.txt").write_text("x", encoding="utf-8")
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=rf"{re.escape(str(tmp_path / name))} could not be read: ."):
+        list(sources.texts(str(tmp_path), "text", "train"))
+
+
+def test_empty_files_have_no_rows_and_empty_texts_are_counted(tmp_path):
+    (tmp_path / "empty.jsonl").touch()
+    (tmp_path / "empty.txt").touch()
+    assert list(sources.texts(str(tmp_path), "text", "train")) == [""]
+    assert list(sources.texts(str(tmp_path / "empty.jsonl"), "text", "train")) == []
 
 
 def test_the_hub_is_named_in_what_cannot_be_read(tmp_path, monkeypatch):
