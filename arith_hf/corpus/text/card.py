@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from arith_hf.corpus.card import configs
+from arith_hf.corpus.text.arguments import RESERVED
 
 TEXT = """
 # {name}: natural text
@@ -59,7 +60,7 @@ def write(name: str, manifest: dict[str, Any]) -> str:
         **({"language": languages} if languages else {}),
         "license": "other",
         "task_categories": ["text-generation"],
-        "configs": configs(joined(names)),
+        "configs": by_columns(joined(names)),
     }
     config, split = names[0].removesuffix(".jsonl").split("/")
     body = TEXT.format(
@@ -74,6 +75,16 @@ def write(name: str, manifest: dict[str, Any]) -> str:
         recipe=yaml.safe_dump(said, sort_keys=False, default_flow_style=None),
     )
     return f"---\n{yaml.safe_dump(head, sort_keys=False)}---\n{body}"
+
+
+def by_columns(names: list[str]) -> list[dict[str, Any]]:
+    """The configurations; of the tests those of other columns stand apart, for `datasets` wants one set in each."""
+    apart = {f"test/{name}.jsonl": name for name in RESERVED}
+    found = {one["config_name"]: one for one in configs([name for name in names if name not in apart])}
+    for path in filter(apart.__contains__, names):
+        listed = found.setdefault(apart[path], {"config_name": apart[path], "data_files": []})
+        listed["data_files"].append({"split": "test", "path": path})
+    return list(found.values())
 
 
 def joined(names: list[str]) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow
 import pytest
-from datasets import disable_progress_bars, enable_progress_bars, load_dataset
+from datasets import disable_progress_bars, enable_progress_bars, get_dataset_config_names, load_dataset
 from pyarrow import parquet
 
 from arith_hf import corpus, files
@@ -271,6 +271,29 @@ def test_the_card_says_whose_texts_these_are(tmp_path):
     assert made["data"] == {"path": str(raw), "sha256": files.sha256(raw / "manifest.json")}, "lineage follows it"
     assert [one["stage"] for one in made["ancestors"]] == ["fetch"]
     assert "`manpages` 1.0: GPL-3+" in (tmp_path / "m" / "README.md").read_text(encoding="utf-8")
+
+
+def test_every_configuration_of_the_card_loads(tmp_path):
+    """Those of other columns are not splits of one."""
+    talk = [{"prompt": f"Ask {n}", "completion": f"Say {n}"} for n in range(60)]
+    pairs = [{"prompt": f"Which {n}?", "chosen": "Right.", "rejected": "Wrong."} for n in range(60)]
+    asked = [{"question": f"Is it {n}?", "passage": f"It is {n}.", "answer": True} for n in range(3)]
+    keys = {"conversations": talk, "preferences": pairs, "yesno": asked}
+    paths = {name: [write_jsonl(tmp_path / f"{name}.jsonl", listed)] for name, listed in keys.items()}
+    both = {"sources": ["a", "b"], "source_paths": [source(tmp_path), source(tmp_path, kind="song")]}
+    manifest = make(tmp_path / "m", **both, **paths, shard_size=10_000)
+    found = {}
+    for config in get_dataset_config_names(str(tmp_path / "m")):
+        found[config] = load_dataset(str(tmp_path / "m"), config, cache_dir=str(tmp_path / "cache"))
+    assert {config: set(splits) for config, splits in found.items()} == {
+        "pretrain": {"train", "validation"},
+        "sft": {"train", "validation"},
+        "preferences": {"train", "validation", "test"},
+        "test": {"a", "b"},
+        "yesno": {"test"},
+    }
+    loaded = sum(len(part) for splits in found.values() for part in splits.values())
+    assert loaded == sum(counts["rows"] for counts in manifest["files"].values())
 
 
 @pytest.mark.parametrize(
