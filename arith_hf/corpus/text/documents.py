@@ -113,10 +113,22 @@ def too_long(text: str) -> bool:
 
 
 def named(arguments: TextArguments) -> Iterator[str]:
-    """The texts of the files that the recipe names as those of an evaluation: every string in them."""
+    """The texts of the files that the recipe names as those of an evaluation: every string in them, however deep."""
     for path in arguments.evaluation_paths:
         for row in sources.rows(path):
-            yield from (value for value in row.values() if isinstance(value, str))
+            yield from strings(row)
+
+
+def strings(value: Any) -> Iterator[str]:
+    """
+    >>> list(strings({"id": 1, "messages": [{"role": "user", "content": "Hi"}]}))
+    ['user', 'Hi']
+    """
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from strings(part)
 
 
 def untainted(draft: Path, split: str, known: Contamination | None, tallies: dict[str, Tally]) -> Iterator[Row]:

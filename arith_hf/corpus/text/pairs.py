@@ -5,6 +5,8 @@ May not know any chat template. A row that says of what it is (`topic`) is split
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +64,15 @@ def write(folder: Path, arguments: TextArguments) -> tuple[list[str], dict[str, 
     return names, tallies
 
 
+def ready(arguments: TextArguments) -> None:
+    """ValueError or FileNotFoundError where rows cannot be read, or the first has not the columns of its key."""
+    for what, read in READERS.items():
+        for path in getattr(arguments, what):
+            for row in islice(sources.rows(path, SPLITS[what]), 1):
+                with suppress(Unfit):
+                    read(row, arguments, f"{path}, row 1")
+
+
 def gather(
     what: str,
     arguments: TextArguments,
@@ -73,10 +84,11 @@ def gather(
     """Each row that is fit, under `row`, with its split."""
     exact = ExactDuplicates()
     for path in getattr(arguments, what):
-        for row in tqdm(sources.rows(path, SPLITS[what]), desc=f"Reading {what}", unit=" rows"):
+        rows = tqdm(sources.rows(path, SPLITS[what]), desc=f"Reading {what}", unit=" rows")
+        for number, row in enumerate(rows, start=1):
             read["rows"] += 1
             try:
-                made, prompt = READERS[what](row, arguments, f"{path}, row {read['rows']}")
+                made, prompt = READERS[what](row, arguments, f"{path}, row {number}")
                 if exact.seen(files.to_json(made)):
                     raise Unfit("exact_duplicates")
                 split = side(what, row, prompt, arguments)

@@ -15,11 +15,12 @@ Row = dict[str, Any]
 
 
 def ready(arguments: TextArguments) -> None:
-    """ValueError or FileNotFoundError where a source cannot be read, or has not the column that is named."""
+    """ValueError or FileNotFoundError where a source cannot be read, or has not the columns that it needs."""
     for source in arguments.each():
         next(sources.texts(source.path, source.column, source.split), None)
-    for path in (*arguments.conversations, *arguments.preferences, *arguments.yesno, *arguments.evaluation_paths):
-        sources.local(path)
+    for path in arguments.evaluation_paths:
+        next(sources.rows(path), None)
+    pairs.ready(arguments)
 
 
 def write(folder: Path, arguments: TextArguments, order: Callable[[str], Any]) -> Row:

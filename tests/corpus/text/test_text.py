@@ -128,6 +128,14 @@ def test_no_training_text_shares_words_with_what_is_measured(tmp_path):
     assert "contaminated" not in plain["sources"]["a"]["removed"]
 
 
+def test_the_texts_of_an_evaluation_are_found_however_deep_they_lie(tmp_path):
+    """Else a set of conversations would be trained on, and nothing said."""
+    asked = [{"messages": [{"role": "user", "content": document(number)}]} for number in range(120)]
+    named = write_jsonl(tmp_path / "named.jsonl", asked)
+    with pytest.raises(ValueError, match="nothing to train on is left of the source a: removed by contaminated"):
+        make(tmp_path / "m", source_paths=[source(tmp_path)], evaluation_paths=[named])
+
+
 def test_the_split_is_the_texts_own(tmp_path):
     """Another order, other company, another seed: a text stays where it is."""
 
@@ -245,6 +253,16 @@ def test_an_interrupted_corpus_is_known_as_one_and_begun_again(tmp_path, monkeyp
     (tmp_path / "two" / "m" / "pretrain" / ".left.1.part").write_text("of a killed run", encoding="utf-8")
     assert make(tmp_path / "two" / "m", source_paths=[path]) == whole
     assert written(tmp_path / "one" / "m") == written(tmp_path / "two" / "m")
+
+
+@pytest.mark.parametrize("key", ["conversations", "preferences", "yesno"])
+def test_rows_of_another_form_are_told_before_an_earlier_corpus_is_lost(key, tmp_path):
+    path = source(tmp_path)
+    make(tmp_path / "m", source_paths=[path])
+    before = written(tmp_path / "m")
+    with pytest.raises(ValueError, match=r"tale\.jsonl, row 1: need the columns"):
+        make(tmp_path / "m", source_paths=[path], **{key: [path]})
+    assert written(tmp_path / "m") == before
 
 
 def test_texts_of_ones_own_and_of_another_recipe(tmp_path):
