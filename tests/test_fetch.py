@@ -160,6 +160,32 @@ def test_without_apt_one_is_told_where_to_put_texts_and_they_are_signed(tmp_path
     assert set(files.read_json(raw / "manifest.json")["files"]) == {"en/one.txt", "es/one.txt"}
 
 
+def test_texts_of_ones_own_stay_when_there_is_apt(tmp_path, mirror, monkeypatch, capsys):
+    """They were signed where there was none, and changed since: neither do they go, nor is anything put beside them."""
+    raw = tmp_path / "data" / "raw" / "two"
+    for language in ("en", "es"):
+        files.write_text(raw / language / "one.txt", "A text of my own.")
+    with monkeypatch.context() as alone:
+        alone.setenv("PATH", str(tmp_path))
+        assert main(recipe(tmp_path)) == 0
+    files.write_text(raw / "en" / "one.txt", "My only copy.")
+    assert main(recipe(tmp_path)) == 2
+    assert "one.txt is a text of your own" in capsys.readouterr().err
+    found = {str(path.relative_to(raw)) for path in raw.rglob("*") if path.suffix in fetch.TEXTS}
+    assert found == {"en/one.txt", "es/one.txt"}
+
+
+def test_a_manifest_names_no_file_outside_its_folder(tmp_path, mirror):
+    raw, other = tmp_path / "data" / "raw" / "two", tmp_path / "data" / "other.txt"
+    assert main(recipe(tmp_path)) == 0
+    files.write_text(other, "Of somebody else.")
+    manifest = files.read_json(raw / "manifest.json")
+    for name in ("../../other.txt", str(other)):
+        files.write_json(raw / "manifest.json", {**manifest, "files": {**manifest["files"], name: {"sha256": ""}}})
+        assert main(recipe(tmp_path)) == 0
+        assert other.is_file()
+
+
 def some_pages() -> list[Page]:
     english = [("ls", "list directory contents"), ("cat", "concatenate files"), ("rm", "remove files")]
     spanish = [("ls", "lista un directorio"), ("cat", "concatenate files")]

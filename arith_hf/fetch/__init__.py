@@ -89,8 +89,9 @@ def build(arguments: FetchArguments, command: str | None = None) -> dict[str, An
         require_own(folder, before)
         mark.unlink(missing_ok=True)
         files.write_json(folder / provenance.NAME, made)
-        for name in before.get("files", {}):
-            (folder / name).unlink(missing_ok=True)
+        for path in texts_in(folder):
+            if path.relative_to(folder).as_posix() in before.get("files", {}):
+                path.unlink()
         manifest = {"task": "text", "recipe": said, **write(folder, arguments)}
     made |= {
         "recipe_sha256": provenance.digest(said),
@@ -112,10 +113,11 @@ def is_whole(folder: Path, manifest: dict[str, Any]) -> bool:
 
 def require_own(folder: Path, manifest: dict[str, Any]) -> None:
     """ValueError where texts lie in the folder that this stage has not written, or would write elsewhere."""
-    if provenance.read(folder / provenance.NAME).get("stage") == "fetch":
+    own = manifest.get("files") and not manifest.get("packages")  # signed where there was no apt
+    if provenance.read(folder / provenance.NAME).get("stage") == "fetch" and not own:
         return
-    found = [path for path in sorted(folder.rglob("*")) if path.suffix in TEXTS]
-    if found and str(found[0].relative_to(folder)) not in manifest.get("files", {}):
+    found = texts_in(folder)
+    if found and (own or str(found[0].relative_to(folder)) not in manifest.get("files", {})):
         raise ValueError(f"{found[0]} is a text of your own: name another output_dir for texts that are fetched")
 
 
