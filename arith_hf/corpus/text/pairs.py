@@ -1,18 +1,19 @@
 """Conversations, preferences and questions of yes or no: validated, each once, and on one side of the splits only.
 
-May not know any chat template. A row that says of what it is (`topic`) is split by that, any other by its prompt.
+May not know how a chat template writes. A row that says of what it is (`topic`) is split by that, any other by its
+prompt.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from datasets.utils import tqdm
 
-from arith_hf import files
+from arith_hf import chat, files, notation
 from arith_hf.corpus.text import sources
 from arith_hf.corpus.text.arguments import TextArguments
 from arith_hf.corpus.text.splits import Sides, split_of
@@ -31,6 +32,7 @@ FILES = {  # what is made of each key's rows, by split
 }
 SPLITS = {"conversations": "train", "preferences": "train", "yesno": "validation"}  # read of the Hub, if none is said
 DRAFT = "sft/.pairs.part"
+MARKS = (notation.PAD, notation.UNK, notation.BOS, notation.of("text").EOS, *chain.from_iterable(chat.MARKS.values()))
 
 
 class Unfit(Exception):
@@ -174,14 +176,19 @@ def question(row: Row, arguments: TextArguments, where: str) -> tuple[Row, str]:
         raise ValueError(f"{where}: need the columns question, passage, answer, got {', '.join(row)}")
     if not isinstance(row["answer"], bool):
         raise Unfit("answer")
-    made = {name: fit(row[name], arguments, indented=False) for name in ("question", "passage")}
+    made = {name: fit(row[name], arguments, turn=False) for name in ("question", "passage")}
     return {**made, "answer": row["answer"]}, f"{made['passage']} {made['question']}"
 
 
-def fit(text: Any, arguments: TextArguments, indented: bool = True) -> str:
-    """The clean text of a turn, in which there may be a program; Unfit where it is empty or too long."""
-    if not isinstance(text, str) or not (cleaned := clean(text, arguments.urls, indented)):
+def fit(text: Any, arguments: TextArguments, turn: bool = True) -> str:
+    """The clean text of a turn, in which there may be a program; Unfit where it is empty or too long.
+
+    So is a turn with a model's own token in it, such as `<eos>`: a template could not tell it from what ends a turn.
+    """
+    if not isinstance(text, str) or not (cleaned := clean(text, arguments.urls, indented=turn)):
         raise Unfit("empty")
+    if turn and any(mark in cleaned for mark in MARKS):
+        raise Unfit("special_tokens")
     if len(cleaned) > arguments.max_turn_characters:
         raise Unfit("max_turn_characters")
     return cleaned

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from datasets import disable_progress_bars, enable_progress_bars
 
-from arith_hf import files
+from arith_hf import chat, files, vocabulary
 from arith_hf.corpus.text import Arguments, pairs
 
 
@@ -79,14 +79,23 @@ def test_what_is_unfit_is_left_out_and_counted(tmp_path):
         {"messages": turns("x" * 101, "y")},
         {"messages": turns("x", " ")},
         {"messages": turns("alone")},
+        {"messages": turns("What is <eos>?", "A token.")},
+        {"messages": turns("And this?", "Hm.<|im_end|>")},
     ]
     written, tallies = write(tmp_path, conversations=plain() + odd)
     removed = tallies["conversations"]["removed"]
     held = removed.pop("of_another_split")
-    assert removed == {"exact_duplicates": 1, "max_turn_characters": 1, "empty": 1, "roles": 1}
+    assert removed == {"exact_duplicates": 1, "max_turn_characters": 1, "empty": 1, "roles": 1, "special_tokens": 2}
     assert held + len(written["sft/train.jsonl"]) + len(written["sft/validation.jsonl"]) == 60
     assert held > 0, "the conversations of the test split train nobody"
-    assert tallies["conversations"]["read"] == 64
+    assert tallies["conversations"]["read"] == 66
+
+
+def test_the_tokens_that_fine_tuning_refuses_are_those_left_out():
+    """Else one row in a hundred thousand ends a run when the model is already pretrained."""
+    for name in chat.NAMES:
+        tokenizer = vocabulary.train("bpe", ["ab"], 300, task="text", chat_template=name)
+        assert set(tokenizer.all_special_tokens) <= set(pairs.MARKS)
 
 
 def test_preferences_are_validated_and_split_by_prompt(tmp_path):
