@@ -17,8 +17,8 @@ class TextArguments:
     perplexity_files: list[str] = field(
         default_factory=list,
         metadata={
-            "help": "More sets to take the perplexity of: JSONL files with a column `text`, or names of the Hub as "
-            "NAME, NAME:CONFIG or either with @SPLIT (Salesforce/wikitext:wikitext-2-raw-v1@test)."
+            "help": "More sets to take the perplexity of, named as a corpus names its sources: files of text, or JSONL "
+            "with a column `text`, or of the Hub NAME, NAME:CONFIG or either with @SPLIT, `test` if none is said."
         },
     )
     joined: bool = field(

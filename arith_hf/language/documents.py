@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from arith_hf import files
+from arith_hf.corpus.text import sources
 from arith_hf.protocols import choose
 
 OTHERS = ("yesno", "preferences")  # of a corpus's test folder: no documents
-HUB = "NAME, NAME:CONFIG or either with @SPLIT"
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,11 @@ def of_corpus(data: Path, num_documents: int | None) -> list[Texts]:
 
 
 def others(names: list[str], joined: bool, num_documents: int | None) -> list[Texts]:
-    """Sets of other files and of the Hub, called as they were named."""
+    """Sets of other files and of the Hub, called as they were named, read as the corpus reads its sources."""
     found = []
     for name in names:
         path = Path(name)
-        documents = of_file(path) if path.is_file() else of_hub(name)
+        documents = require_some(list(sources.texts(name, "text", split="test")), name)
         chosen = ["\n\n".join(documents)] if joined else choose(documents, num_documents)
         digest = files.sha256(path) if path.is_file() else None
         found.append(Texts(name, name, chosen, digest))
@@ -56,22 +56,6 @@ def of_file(path: Path) -> list[str]:
     """The column `text` of a JSONL file; ValueError names the first row that has none."""
     documents = [text_of(row, f"{path}: row {number}") for number, row in enumerate(files.read_jsonl(path), start=1)]
     return require_some(documents, str(path))
-
-
-def of_hub(name: str) -> list[str]:
-    """The column `text` of a set of the Hub, or of a folder of files; the split is `test` unless it is said."""
-    place, _, split = name.partition("@")
-    path, _, config = place.partition(":")
-    if path.endswith((".jsonl", ".json", ".txt")):
-        raise FileNotFoundError(f"perplexity_files: no file {path}")
-    from datasets import load_dataset  # here, as local files need not wait for it
-
-    try:
-        rows = load_dataset(path, config or None, split=split or "test")
-    except Exception as error:  # of the network, of the Hub, of the files
-        said = " ".join(str(error).split())[:200]
-        raise ValueError(f"perplexity_files: cannot load {name} ({said}): need a JSONL file or {HUB}") from error
-    return require_some([text_of(row, f"{name}: row {number}") for number, row in enumerate(rows, start=1)], name)
 
 
 def text_of(row: Any, where: str) -> str:

@@ -122,10 +122,10 @@ def test_any_file_can_be_measured_without_a_corpus(corpus, tmp_path, capsys):
     assert (found["context_length"], found["stride"], found["data"]) == (8, 4, None)
 
 
-def test_a_set_by_name_goes_through_datasets_and_lines_may_be_one_document(corpus, tmp_path):
-    files.write_jsonl(tmp_path / "set/test.jsonl", [{"text": "The cat sat."}, {"text": ""}, {"text": "A dog ran."}])
+def test_sets_are_named_as_sources_of_a_corpus_and_lines_may_be_one_document(corpus, tmp_path):
+    files.write_jsonl(tmp_path / "set/some.jsonl", [{"text": "The cat sat."}, {"text": ""}, {"text": "A dog ran."}])
     folder = str(corpus / "checkpoints/prose/pretrain")
-    name = f"{tmp_path / 'set'}@test"
+    name = str(tmp_path / "set")
     for joined, n, size in (("false", 2, 22), ("true", 1, 24)):
         evaluation.main(
             ["--checkpoint", folder, "--perplexity_files", name, "--joined", joined, "--output_dir", str(tmp_path)]
@@ -137,8 +137,8 @@ def test_a_set_by_name_goes_through_datasets_and_lines_may_be_one_document(corpu
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (["--perplexity_files", "absent.jsonl"], "no file absent.jsonl"),
-        (["--perplexity_files", "no/such-set"], "cannot load no/such-set"),
+        (["--perplexity_files", "absent.jsonl"], "no file or folder absent.jsonl"),
+        (["--perplexity_files", "no/such-set"], "no/such-set is no file or folder, and no dataset of the Hub"),
         (["--context_length", "25"], "context_length of at most 24"),
         (["--stride", "25"], "stride <= context_length, got 25 and 24"),
         (["--batch_size", "0"], "batch_size >= 1"),

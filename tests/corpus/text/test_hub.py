@@ -50,7 +50,7 @@ def publish(server: HubServer, folder: Path) -> None:
     server.repos["ada/pairs"] = [("2" * 40, {"data/train.jsonl": lines(better)})]
 
 
-def run(server: HubServer, folder: Path, *argv: str) -> subprocess.CompletedProcess:
+def run(server: HubServer, folder: Path, *argv: str, module: bool = True) -> subprocess.CompletedProcess:
     environment = {
         **os.environ,
         "HF_ENDPOINT": server.url,
@@ -59,7 +59,7 @@ def run(server: HubServer, folder: Path, *argv: str) -> subprocess.CompletedProc
         "HF_HOME": str(folder / "home"),
         "PYTHONPATH": str(ROOT),
     }
-    command = [sys.executable, "-m", "arith_hf", "corpus", *argv]
+    command = [sys.executable, *(("-m", "arith_hf", "corpus") if module else ()), *argv]
     return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=120)
 
 
@@ -103,3 +103,16 @@ def test_sources_and_pairs_are_streamed_by_name_configuration_and_split(tmp_path
         pytest.fail("a text of the named evaluation is trained on, unless it is a test document")
     assert len(kept) == 139
     assert manifest["pairs"]["preferences"]["read"] == 60
+
+
+def test_perplexity_is_taken_of_sets_by_name(tmp_path):
+    """The split `test`, unless another is said."""
+    code = (
+        "from arith_hf.language.documents import others\n"
+        "for one in others(['ada/texts:tales', 'ada/texts:tales@train'], False, None):\n"
+        "    print(one.source, len(one.documents), one.documents[0].split()[0], one.sha256)"
+    )
+    with serve() as server:
+        publish(server, tmp_path)
+        done = run(server, tmp_path, "-c", code, module=False)
+    assert done.stdout.splitlines() == ["ada/texts:tales 1 tale3w0 None", "ada/texts:tales@train 80 tale0w0 None"]
