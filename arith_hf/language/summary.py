@@ -34,7 +34,7 @@ def summarize(report: Row) -> str:
     for row in report["samples"]:
         how = "greedy" if row["temperature"] == 0 else f"temperature {row['temperature']}"
         end = "" if row["finished"] else " ..."
-        lines += ["", f"{row['prompt']!r}, {how}:", f"  {' / '.join(row['completion'].splitlines())}{end}"]
+        lines += ["", f"{row['prompt']!r}, {how}:", f"  {' / '.join(row['completion'].strip().splitlines())}{end}"]
     return "\n".join([*lines, ""])
 
 

@@ -158,7 +158,7 @@ def samples(rows: list[Row]) -> list[tuple[str, list[tuple[str, str, str]]]]:
         (
             prompt,
             [
-                (one["stage"], heat(sample["temperature"]), sample["completion"] + ("" if sample["finished"] else " …"))
+                (one["stage"], heat(sample["temperature"]), trimmed(sample["completion"], sample["finished"]))
                 for one in rows
                 for sample in one["samples"]
                 if sample["prompt"] == prompt
@@ -166,6 +166,15 @@ def samples(rows: list[Row]) -> list[tuple[str, list[tuple[str, str, str]]]]:
         )
         for prompt in prompts
     ]
+
+
+def trimmed(completion: str, finished: bool) -> str:
+    """For reading: no white space around it, and a mark where it breaks off.
+
+    >>> trimmed("\\n\\nand on\\n", False)
+    'and on …'
+    """
+    return completion.strip() + ("" if finished else " …")
 
 
 def heat(temperature: float) -> str:

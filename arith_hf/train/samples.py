@@ -165,10 +165,10 @@ class Generations(TrainerCallback):
 def sample(prompt: str, completion: str) -> str:
     """One line, of the prompt its end.
 
-    >>> sample("Hola", ", ¿qué\\ntal?")
+    >>> sample("Hola", "\\n\\n, ¿qué\\ntal?")
     '  Hola | , ¿qué / tal?'
     """
-    return f"  {' / '.join(prompt.strip().splitlines()[-1:])} | {' / '.join(completion.splitlines())[:SHOWN]}"
+    return f"  {' / '.join(prompt.strip().splitlines()[-1:])} | {' / '.join(completion.strip().splitlines())[:SHOWN]}"
 
 
 def answers(rows: Dataset, form: Form) -> list[Any]:

@@ -53,6 +53,15 @@ def test_answers_and_samples_are_told(folder, capsys):
     assert max(map(len, text.splitlines()[:-1])) < 200
 
 
+def test_a_sample_is_shown_without_the_blank_lines_it_begins_with(folder, capsys):
+    path = folder / "pretrain/evaluate.json"
+    found = files.read_json(path)
+    found["samples"][0] |= {"completion": "\n\n goes on", "finished": False}
+    files.write_json(path, found)
+    assert '<li class="text">goes on …</li>' in text_page.render(folder)
+    assert "  pretrain, greedy: goes on …" in printed(folder, capsys)
+
+
 def test_json_and_markdown_hold_the_same(folder, capsys):
     rows = json.loads(printed(folder, capsys, "--format", "json"))
     assert [one["stage"] for one in rows] == list(left_text.STAGES)
