@@ -23,6 +23,7 @@ from tqdm.auto import tqdm
 from transformers import AutoModelForCausalLM
 
 from arith_hf.decoding import batches, ready, seeded
+from arith_hf.tokenizer import plain
 
 RESAMPLES = 1000
 LOGITS = {"cpu": 1 << 24, "cuda": 1 << 28}  # numbers of one batch: 64 MiB stay in a CPU's reach, 1 GiB keep a GPU busy
@@ -54,9 +55,14 @@ def encode(tokenizer: Any, texts: Iterable[str]) -> Iterator[Document]:
     """The tokens of texts; a text without any is left out."""
     rest = iter(texts)
     while some := list(islice(rest, CHUNK)):
-        for text, ids in zip(some, tokenizer(some, add_special_tokens=False)["input_ids"], strict=True):
+        for text, ids in zip(some, written(tokenizer, some), strict=True):
             if ids:
                 yield Document(tuple(ids), len(text.encode()))
+
+
+def written(tokenizer: Any, texts: list[str]) -> list[list[int]]:
+    """The tokens of texts as they are learned, without BOS: a mark such as `<eos>` in one is no token of it."""
+    return list(tokenizer(texts, add_special_tokens=False, **plain(tokenizer))["input_ids"])
 
 
 def first_token(tokenizer: Any) -> int:

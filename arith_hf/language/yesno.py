@@ -13,7 +13,7 @@ from accelerate.utils import gather_object
 from tqdm.auto import tqdm
 
 from arith_hf import files
-from arith_hf.language.perplexity import Window, losses
+from arith_hf.language.perplexity import Window, losses, written
 from arith_hf.metric.exact_answer import wilson
 from arith_hf.protocols import choose
 
@@ -53,8 +53,8 @@ def prompt(row: Row) -> str:
 def pose(tokenizer: Any, rows: Sequence[Row], first: int, context: int) -> list[Asked]:
     """The windows of each question; what is too long loses its beginning, the passage's, but not BOS."""
     prompts = [prompt(row) for row in rows]
-    asked = tokenizer(prompts, add_special_tokens=False)["input_ids"]
-    ends = [tokenizer([one + choice for one in prompts], add_special_tokens=False)["input_ids"] for choice in CHOICES]
+    asked = written(tokenizer, prompts)
+    ends = [written(tokenizer, [one + choice for one in prompts]) for choice in CHOICES]
     found = []
     for at, ids in enumerate(asked):
         rests = [answered[at][len(ids) :] for answered in ends]

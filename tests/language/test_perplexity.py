@@ -12,6 +12,8 @@ from prose import make_model, make_tokenizer, texts
 
 from arith_hf.language import perplexity
 from arith_hf.language.perplexity import Document, document_losses, encode, estimate, first_token, windows
+from arith_hf.language.yesno import pose
+from arith_hf.train import data
 
 DOCUMENTS = [*texts("en", 9), *texts("es", 7), "x", "ñ" * 70]
 
@@ -117,6 +119,17 @@ def test_bits_per_byte_compare_where_perplexity_does_not():
     one, two = estimate(coarse, [log(256)] * 3), estimate(fine, [2 * log(16)] * 3)
     assert one["bits_per_byte"] == two["bits_per_byte"] == 2
     assert (round(one["perplexity"], 4), round(two["perplexity"], 4)) == (256, 16)
+
+
+def test_a_mark_in_a_text_is_scored_as_it_is_learned(known):
+    """As characters: the training reads `<eos>` in a text so, and an unknown token would end it."""
+    texts = ["an <eos> and an <unk> in a manual"]
+    learned = data.encode(known, texts)["input_ids"][0]
+    (found,) = encode(known, texts)
+    assert list(found.ids) == learned[1:]
+    assert not {known.eos_token_id, known.unk_token_id} & set(found.ids)
+    (asked,) = pose(known, [{"passage": texts[0], "question": "is it", "answer": True}], 0, 1000)
+    assert not {known.eos_token_id, known.unk_token_id} & set(asked.windows[0].ids)
 
 
 def test_the_unigram_baseline_counts_with_one_more_of_each(known):
