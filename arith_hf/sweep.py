@@ -54,9 +54,12 @@ def main(argv: Sequence[str]) -> int:
     said, fixed = split(rest)
     if not said:
         raise ValueError("need a key with several values, such as --learning_rate 1e-4,3e-4,1e-3")
-    instances, runs = [], []
+    instances: list[tuple[Any, ...]] = []
+    runs: list[Run] = []
     for values in grid(said):
         run = point(own, values, fixed)
+        if other := next((one for one in runs if one.folder == run.folder), None):
+            raise ValueError(f"{run.values} and {other.values} would be written to the same folder, {run.folder}")
         instances.append(check(own.verb, run))
         runs.append(run)
     metric, greater = objective(instances[0])

@@ -110,6 +110,7 @@ def test_a_run_that_fails_is_last_and_the_others_are_made(grid, monkeypatch, cap
         (["--learnin_rate", "1,2"], "unknown key `learnin_rate`: did you mean `learning_rate`?"),
         (["--max_steps", "1,1"], "max_steps: need each value once and none empty, got 1,1"),
         (["--max_steps", "1,"], "none empty"),
+        (["--run_name", "a b,a/b"], "would be written to the same folder"),
         (["--seed", "1,2", "--eval_strategy", "no"], "need eval_strategy steps or epoch"),
         (["--seed", "1,2", "--verb", "corpus"], "--verb"),
         (["--seed", "1,2", "--launch_config", "none.yaml"], "no launch configuration at none.yaml"),
