@@ -52,8 +52,11 @@ def by_source(rows: Dataset, said: str) -> tuple[dict[str, Dataset], dict[str, f
     """The rows of each source that has a weight, and the weights."""
     if "source" not in rows.column_names:
         raise ValueError("source_weights: these texts have no column `source`: leave it out")
-    sources = np.asarray(rows["source"][:])
-    weights = read_weights(said, {str(name) for name in np.unique(sources)})
+    sources = np.asarray(rows["source"][:], dtype=object)
+    for number, name in enumerate(sources, start=1):
+        if not isinstance(name, str):
+            raise ValueError(f"source_weights: need a string in the column `source`, got {name!r} in row {number}")
+    weights = read_weights(said, set(sources))
     return {name: rows.select(np.flatnonzero(sources == name)) for name in weights}, weights
 
 

@@ -82,6 +82,13 @@ def test_a_source_without_a_weight_is_left_out_with_a_word(caplog, monkeypatch):
         by_source(rows.remove_columns("source"), '{"en": 1}')
 
 
+@pytest.mark.parametrize("name", [None, 3])
+def test_a_row_without_the_name_of_a_source_is_named(name):
+    rows = Dataset.from_dict({"text": ["a", "b"], "source": [name, name] if name else ["en", None]})
+    with pytest.raises(ValueError, match=f"need a string in the column `source`, got {name} in row"):
+        by_source(rows, '{"en": 1}')
+
+
 @pytest.fixture(scope="module")
 def text(tmp_path_factory):
     weights = {"source_weights": {"en": 0.3, "es": 0.7}, "per_device_train_batch_size": 2, "max_steps": -1}
