@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from datasets import Dataset, concatenate_datasets
+from peft import PeftModel
 from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments, default_data_collator
 
 from arith_hf import chat, checkpoint, recipe, tokenizer
@@ -135,6 +136,8 @@ def earlier(own: PretrainArguments, model_tokenizer: PreTrainedTokenizerBase, ar
         where=own.model_name_or_path,
         repair="go on from a model of this tokenizer, or put the tokenizer's old recipe back and make it anew",
     )
+    if isinstance(model, PeftModel):
+        raise ValueError(f"need a full or merged model to go on from, got the adapter {own.model_name_or_path}")
     require_mask(model.config)
     return model
 

@@ -7,12 +7,13 @@ import texts
 import torch
 import yaml
 from conftest import stage
+from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
 
 from arith_hf import checkpoint, files, provenance, solver
 from arith_hf.tokenizer import train as train_tokenizer
 from arith_hf.train import data
-from arith_hf.train.pretrain import PretrainArguments, shape
+from arith_hf.train.pretrain import PretrainArguments, prepare, shape
 
 
 def test_the_stage_signs_off_last(road):
@@ -172,6 +173,18 @@ def test_a_model_of_another_tokenizer_is_not_gone_on_from(prose, road, tmp_path,
     said = capsys.readouterr().err
     assert f"{other} was made with tokenizer" in said
     assert files.read_json(prose / "checkpoints/tiny/tokenizer/metrics.json")["fingerprint"] in said
+
+
+def test_an_adapter_is_not_gone_on_from(prose, tmp_path):
+    parent = prose / "checkpoints/tiny/pretrain"
+    model, model_tokenizer = checkpoint.load(parent)
+    adapted = get_peft_model(model, LoraConfig(r=2, target_modules="all-linear"))
+    adapted.peft_config["default"].base_model_name_or_path = str(parent)
+    adapted.save_pretrained(tmp_path / "adapter")
+    model_tokenizer.save_pretrained(tmp_path / "adapter")
+    place = ["--output_dir", str(tmp_path / "out"), "--model_name_or_path", str(tmp_path / "adapter")]
+    with pytest.raises(ValueError, match="need a full or merged model to go on from, got the adapter"):
+        prepare(["--config", str(prose / "recipes/tiny/continue.yaml"), *place])
 
 
 def test_more_than_the_learned_positions_is_refused(prose, tmp_path, capsys):
