@@ -18,6 +18,7 @@ from arith_hf import checkpoint, estimates, files, provenance
 from arith_hf.decoding import ready
 from arith_hf.drafts import Guess, weigh
 from arith_hf.protocols import PROTOCOLS, choose
+from arith_hf.tokenizer import task_of
 
 COLUMNS = ("prompt", "chosen", "rejected")
 Row = dict[str, Any]
@@ -44,14 +45,23 @@ class Likelihood:
 # Reading
 
 
-def check(rows: Iterable[Row], where: str) -> None:
-    """ValueError names the first row (counted from 1) that is no pair."""
+def check(rows: Iterable[Row], where: str, marks: Sequence[str] = ()) -> None:
+    """ValueError names the first row (counted from 1) that is no pair. `marks` are tokens that none may write."""
     for number, row in enumerate(rows, start=1):
         for column in COLUMNS:
             if not isinstance(row.get(column), str) or not row[column].strip():
                 raise ValueError(f"{where}, row {number}: need words in `{column}`, got {str(row.get(column))[:40]!r}")
+            if found := [mark for mark in marks if mark in row[column]]:
+                raise ValueError(
+                    f"{where}, row {number}: `{column}` has {found[0]!r} in it, which is a token of the model"
+                )
         if row["chosen"] == row["rejected"]:
             raise ValueError(f"{where}, row {number}: need two different completions, got {row['chosen'][:40]!r} twice")
+
+
+def marks_of(model_tokenizer: Any) -> list[str]:
+    """What no pair may write: in natural text a token that ends a turn, or begins one, would be taken for one."""
+    return list(model_tokenizer.all_special_tokens) if task_of(model_tokenizer) == "text" else []
 
 
 def conversation(row: Row) -> Row:
@@ -119,6 +129,8 @@ def parent_of(path: Path) -> Path | None:
 
 def examine(model: Any, tokenizer: Any, accelerator: Any, path: Path, data: Path, pairs: dict[str, list[Row]]) -> Row:
     """By protocol, what `arith-hf evaluate` reports of these pairs; each process reads its share of them."""
+    for name, rows in pairs.items():
+        check(rows, str(data / PROTOCOLS[name].file), marks_of(tokenizer))
     started, parent = time.monotonic(), parent_of(path)
     reference = checkpoint.load(parent)[0].to(accelerator.device) if parent and pairs else None
     blocks: Row = {}

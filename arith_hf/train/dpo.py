@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerBase, TrainerCallback, TrainerContro
 from trl import DPOConfig, DPOTrainer, ModelConfig, get_peft_config
 
 from arith_hf import preferences, recipe, tokenizer
+from arith_hf.decoding import hard_limit
 from arith_hf.train import checks, data, resume, stage
 from arith_hf.train.samples import Samples
 
@@ -32,6 +33,10 @@ class DpoArguments(stage.StageArguments):
             "help": "Held-out pairs of an evaluation, for eval_loss and eval_rewards as for eval_preferred; 0: all."
         },
     )
+
+    def __post_init__(self) -> None:
+        if self.num_eval_pairs < 0:
+            raise ValueError(f"need num_eval_pairs >= 0, got {self.num_eval_pairs}")
 
 
 class Preferred(TrainerCallback):
@@ -77,10 +82,12 @@ def prepare(argv: list[str]) -> tuple[DPOTrainer, stage.Run]:
         raise ValueError(
             f"need a full or merged model to start from, got the adapter {model_config.model_name_or_path}"
         )
+    if (limit := hard_limit(model.config)) and (training.max_length or limit + 1) > limit:
+        raise ValueError(f"max_length: need at most {limit}, the positions of this model, got {training.max_length}")
     data.check_tokenizer(model_tokenizer, own.dataset_name)
     splits = data.load(own.dataset_name, "preferences", preferences.COLUMNS)
     for rows in splits:
-        preferences.check(rows, own.dataset_name)
+        preferences.check(rows, own.dataset_name, preferences.marks_of(model_tokenizer))
     with training.main_process_first():
         train, validation = (
             fit(rows.select_columns([*preferences.COLUMNS]), model_tokenizer, training.max_length, own.overlong)
