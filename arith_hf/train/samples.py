@@ -23,8 +23,8 @@ from arith_hf import files, solver
 from arith_hf.notation import Form
 from arith_hf.tokenizer import form_of
 from arith_hf.train import stage
+from arith_hf.train.stage import GENERATIONS
 
-GENERATIONS = "generations.jsonl"
 SHOWN = 160  # characters of a completion that are printed
 
 

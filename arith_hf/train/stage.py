@@ -26,6 +26,7 @@ from arith_hf.provenance import data_proof
 from arith_hf.train import checks, record, resume
 
 logger = logging.get_logger("arith_hf")
+GENERATIONS = "generations.jsonl"  # what a model wrote while it learned
 RESULTS = (
     *("metrics.json", "evaluate.json", "evaluate.txt", "samples.jsonl"),
     *("trainer_state.json", record.NAME, "config.json", "model.safetensors"),
@@ -178,6 +179,8 @@ def clear(output_dir: Path, keep_steps: bool) -> None:
         logger.warning(f"replacing the finished model in {output_dir}")
     for name in RESULTS:  # the marker first: from here on the folder is unfinished
         (output_dir / name).unlink(missing_ok=True)
+    if not keep_steps:
+        (output_dir / GENERATIONS).unlink(missing_ok=True)
     of_steps = [] if keep_steps else [output_dir / "rollouts", *output_dir.glob("checkpoint-*")]
     for folder in (output_dir / "adapter", *of_steps):
         if folder.is_symlink():  # to another disk: what it leads to is not of this folder

@@ -110,3 +110,13 @@ def test_the_tokenizer_is_as_it_was(road, capsys):
     assert on_road(road, "pretrain", "--output_dir", place) == 2
     assert f"output_dir {place} is the folder of the tokenizer" in capsys.readouterr().err
     assert not Path(place, "model.safetensors").exists()
+
+
+def test_samples_of_another_run_do_not_stay(tmp_path):
+    """A run that writes none would leave them beside its own weights."""
+    path = tmp_path / "generations.jsonl"
+    path.write_text("{}\n")
+    stage.clear(tmp_path, keep_steps=True)
+    assert path.exists(), "of the run that is gone on with"
+    stage.clear(tmp_path, keep_steps=False)
+    assert not path.exists()
