@@ -1,4 +1,5 @@
 import random
+import shutil
 
 import pytest
 from conftest import stage
@@ -65,6 +66,7 @@ def test_a_resumed_run_draws_what_an_unbroken_one_draws(road, tmp_path):
     assert stage(road, "grpo", *more, "--output_dir", str(broken)) == 0
     known = files.read_json(broken / "checkpoint-2" / "trainer_state.json")["stateful_callbacks"]["Frontier"]
     assert known["attributes"]["rates"]
+    shutil.rmtree(broken / "checkpoint-4")
     again = [*more, "--output_dir", str(broken), "--resume_from_checkpoint", str(broken / "checkpoint-2")]
     assert stage(road, "grpo", *again) == 0
     weights = [files.read_json(folder / "metrics.json")["weights"] for folder in (unbroken, broken)]
