@@ -21,11 +21,15 @@ class Contamination:
     def __init__(self, eval_texts: Iterable[str], n: int = 13) -> None:
         if n < 1:
             raise ValueError(f"need n-grams of at least 1 word, got {n}")
-        self.grams: dict[int, set[str]] = {}
+        self.n, self.grams = n, dict[int, set[str]]()
+        self.add(eval_texts)
+
+    def add(self, eval_texts: Iterable[str]) -> None:
+        """Look for these too."""
         for text in eval_texts:
             found = words(text)
-            if len(found) >= min(n, SHORTEST):
-                size = min(n, len(found))
+            if len(found) >= min(self.n, SHORTEST):
+                size = min(self.n, len(found))
                 self.grams.setdefault(size, set()).update(grams(found, size))
 
     def hit(self, text: str) -> bool:

@@ -61,10 +61,18 @@ def write(folder: Path, arguments: TextArguments, evaluated: Iterable[str]) -> t
         for split in ("validation", "train"):
             rows = untainted(draft, split, known if arguments.contamination_words else None, tallies)
             names += write_shards(folder, split, rows, arguments.shard_size if split == "train" else None)
+            if split == "validation":  # a loss on what is trained on in part says less than that of a test
+                known.add(row["text"] for row in validated(folder))
     finally:
         draft.unlink(missing_ok=True)
     require_some(names, tallies)
     return names, {name: tally.told() for name, tally in tallies.items()}
+
+
+def validated(folder: Path) -> Iterator[Row]:
+    """The validation documents that were written."""
+    path = folder / "pretrain" / "validation.jsonl"
+    return files.read_jsonl(path) if path.is_file() else iter(())
 
 
 # What is kept

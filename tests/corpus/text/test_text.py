@@ -128,6 +128,18 @@ def test_no_training_text_shares_words_with_what_is_measured(tmp_path):
     assert "contaminated" not in plain["sources"]["a"]["removed"]
 
 
+def test_no_training_text_shares_words_with_a_validation_text(tmp_path):
+    """A loss on what was trained on in part would choose the step that remembers best."""
+    make(tmp_path / "plain", source_paths=[source(tmp_path)])
+    held = [row["text"] for row in rows(tmp_path / "plain", "pretrain/validation.jsonl")]
+    quoting = [f"Somebody said: {text} And {document(number, 'own')}" for number, text in enumerate(held)]
+    more = [{"text": text} for text in [document(number) for number in range(120)] + quoting]
+    manifest = make(tmp_path / "m", source_paths=[write_jsonl(tmp_path / "more.jsonl", more)])
+    assert not set(quoting) & {row["text"] for row in rows(tmp_path / "m", "pretrain/train.jsonl")}
+    assert set(held) <= {row["text"] for row in rows(tmp_path / "m", "pretrain/validation.jsonl")}
+    assert manifest["sources"]["a"]["removed"]["contaminated"] > 0
+
+
 def test_the_texts_of_an_evaluation_are_found_however_deep_they_lie(tmp_path):
     """Else a set of conversations would be trained on, and nothing said."""
     asked = [{"messages": [{"role": "user", "content": document(number)}]} for number in range(120)]
