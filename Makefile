@@ -9,7 +9,7 @@
 #   make sweep STAGE=pretrain ARGS='--learning_rate 1e-4,3e-4'     a grid of runs of one stage, and a table
 #   make controls MODEL=expression-rl [SEEDS=3] [JOBS=2]   what reinforcement is worth, beside other uses of the same time
 #   make evaluate|report|solve|clean MODEL=...
-#   make test | check | fuzz | setup
+#   make test | lint | check (lint and the fast tests) | fuzz | setup
 #   make bench                                           our ways beside others, as ratios (benchmarks/README.md)
 
 MODEL ?= expression
@@ -165,11 +165,13 @@ fuzz: $(SETUP)
 bench: | $(SETUP)
 	$(BIN)/python -m benchmarks $(ARGS)
 
-check: $(SETUP)
+lint: $(SETUP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+check: lint
 	$(BIN)/python -m pytest -m "not slow"
 
 format: $(SETUP)
