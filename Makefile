@@ -54,6 +54,10 @@ $(SETUP): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	@touch $@
 
+# Reached where there is none.
+recipes/%.yaml:
+	@echo "no recipe at $@: $(MODEL) has $(notdir $(basename $(wildcard $(R)/*.yaml)))"; exit 2
+
 # Each stage is finished when its last file stands; that is dated at its start, as what is edited meanwhile is newer.
 # Texts of others, where a recipe says which: they are fetched once, and stay when the rest is cleaned.
 FETCHED := $(if $(wildcard $(R)/fetch.yaml),data/raw/$(MODEL)/manifest.json)
@@ -108,7 +112,7 @@ $(C)/report.html: $(MEASURED)
 
 REPORTS := $(C)/report.txt $(C)/report.html
 
-fetch: $(FETCHED)
+fetch: data/raw/$(MODEL)/manifest.json
 corpus: $(D)/manifest.json
 tokenizer: $(C)/tokenizer/metrics.json
 $(STAGES): %: $(C)/%/metrics.json

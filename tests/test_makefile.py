@@ -41,6 +41,14 @@ def plain() -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
 
 
+@pytest.mark.parametrize("name", ["dpo", "fetch", "continue"])
+def test_a_stage_that_a_model_has_no_recipe_for_is_named_with_those_it_has(chain, name):
+    done = subprocess.run(["make", name, "MODEL=tiny"], cwd=chain, capture_output=True, text=True, env=plain())
+    assert done.returncode == 2
+    assert f"no recipe at recipes/tiny/{name}.yaml: tiny has " in done.stdout
+    assert "pretrain" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("name", "mark", "beside", "again"),
     [

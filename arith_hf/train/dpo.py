@@ -16,7 +16,7 @@ from trl import DPOConfig, DPOTrainer, ModelConfig, get_peft_config
 
 from arith_hf import preferences, recipe, tokenizer
 from arith_hf.decoding import hard_limit
-from arith_hf.train import checks, data, resume, stage
+from arith_hf.train import checks, data, stage
 from arith_hf.train.samples import Samples
 
 SCORES = ("preferred", "preferred_by_token", "margin", "perplexity_chosen", "perplexity_rejected")
@@ -66,8 +66,6 @@ class Preferred(TrainerCallback):
 
 def main(argv: list[str]) -> None:
     trainer, run = prepare(argv)
-    if run.resume_from:  # TRL counts from the start or the resume on
-        trainer._total_train_tokens = int(resume.last_logged(run.resume_from, "num_tokens") or 0)
     stage.run(trainer, run)
     stage.finish(trainer, run)
 

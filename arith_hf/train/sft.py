@@ -12,7 +12,7 @@ from trl import ModelConfig, SFTConfig, SFTTrainer, get_peft_config
 
 from arith_hf import chat, recipe, tokenizer
 from arith_hf.decoding import hard_limit
-from arith_hf.train import checks, conversations, data, resume, stage
+from arith_hf.train import checks, conversations, data, stage
 from arith_hf.train.samples import Generations, SampleArguments, Samples
 
 
@@ -25,8 +25,6 @@ class SftArguments(SampleArguments):
 
 def main(argv: list[str]) -> None:
     trainer, run = prepare(argv)
-    if run.resume_from:  # TRL counts from the start or the resume on
-        trainer._total_train_tokens = int(resume.last_logged(run.resume_from, "num_tokens") or 0)
     stage.run(trainer, run)
     stage.finish(trainer, run)
 

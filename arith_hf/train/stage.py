@@ -144,6 +144,8 @@ def run(trainer: Trainer, run: Run, period: int = 1) -> None:
     trainer.accelerator.wait_for_everyone()
     before = sum(os.times()[:4])
     if run.resume_from:
+        if hasattr(trainer, "_total_train_tokens"):  # TRL counts from the start or the resume on
+            trainer._total_train_tokens = int(resume.last_logged(run.resume_from, "num_tokens") or 0)
         trainer.args.eval_on_start = False  # was done at the start; done again it would be one more line of the log
     resume.end_at_the_last_step(trainer)
     stop = resume.Stop(period)
