@@ -8,7 +8,6 @@ May not train, nor draw a problem: the test sets are files of the corpus.
 
 import json
 import math
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -19,7 +18,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from arith_hf import checkpoint, estimates, files, preferences, probes, provenance, recipe, scoring, summary, tokenizer
 from arith_hf.answering import Answered, Examiner, answer
-from arith_hf.examined import check_corpus, start
+from arith_hf.examined import check_corpus, publish, start
 from arith_hf.language import evaluation
 from arith_hf.protocols import PROTOCOLS, EvaluateArguments, chosen, read_problems
 
@@ -129,14 +128,7 @@ def probed(samples: list[Row], found: Answered) -> Row:
 
 def write(folder: Path, report: Row, samples: Iterable[Row], began: float) -> None:
     """The three files, evaluate.json last, and the line that closes the output."""
-    if (folder / "evaluate.json").exists():
-        print(f"replacing {folder / 'evaluate.json'}", file=sys.stderr)
-        (folder / "evaluate.json").unlink()
-    files.write_jsonl(folder / "samples.jsonl", samples)
-    text = summary.summarize(report)
-    files.write_text(folder / "evaluate.txt", text)
-    files.write_mark(folder / "evaluate.json", report, began)
-    print(text)
+    publish(folder, report, samples, summary.summarize(report), began)
     headline = ("n", "exact_match", "exact_match_interval", "steps_match", "parse_rate", "mean_tokens")
     last = {name: {key: block[key] for key in headline} for name, block in report["protocols"].items()}
     headline = ("n", "preferred", "preferred_interval", "margin", "reward_accuracy", "reward_accuracy_interval")

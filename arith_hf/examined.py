@@ -1,9 +1,11 @@
-"""What must hold before a checkpoint is measured: of this launch, and of the corpus that it is measured on.
+"""What every evaluation begins and ends with: this launch and the corpus are checked, its three files are written.
 
 May not know what is measured.
 """
 
 import os
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -32,3 +34,14 @@ def check_corpus(data: Path, path: Path, model_tokenizer: Any) -> None:
             f"back and run make tokenizer MODEL={data.name}"
         )
         tokenizer.require(model_tokenizer, signature, str(data), repair)
+
+
+def publish(folder: Path, report: dict[str, Any], samples: Iterable[dict[str, Any]], text: str, began: float) -> None:
+    """samples.jsonl, evaluate.txt with `text`, which is printed too, and evaluate.json, last."""
+    if (folder / "evaluate.json").exists():
+        print(f"replacing {folder / 'evaluate.json'}", file=sys.stderr)
+        (folder / "evaluate.json").unlink()
+    files.write_jsonl(folder / "samples.jsonl", samples)
+    files.write_text(folder / "evaluate.txt", text)
+    files.write_mark(folder / "evaluate.json", report, began)
+    print(text)

@@ -5,7 +5,6 @@ of tokens alone.
 """
 
 import json
-import sys
 import time
 from collections.abc import Iterable
 from itertools import chain
@@ -16,7 +15,7 @@ from accelerate import Accelerator
 from transformers.utils.logging import disable_progress_bar
 
 from arith_hf import checkpoint, files, preferences, provenance, recipe, tokenizer
-from arith_hf.examined import check_corpus, start
+from arith_hf.examined import check_corpus, publish, start
 from arith_hf.language import documents, perplexity, summary, written, yesno
 from arith_hf.language.arguments import TextArguments
 from arith_hf.protocols import PROTOCOLS
@@ -187,14 +186,7 @@ def read_pairs(data: Path | None, count: int | None) -> dict[str, list[Row]]:
 
 def save(folder: Path, report: Row, samples: Iterable[Row], began: float) -> None:
     """The three files, evaluate.json last, and the line that closes the output."""
-    if (folder / "evaluate.json").exists():
-        print(f"replacing {folder / 'evaluate.json'}", file=sys.stderr)
-        (folder / "evaluate.json").unlink()
-    files.write_jsonl(folder / "samples.jsonl", samples)
-    text = summary.summarize(report)
-    files.write_text(folder / "evaluate.txt", text)
-    files.write_mark(folder / "evaluate.json", report, began)
-    print(text)
+    publish(folder, report, samples, summary.summarize(report), began)
     last: Row = {
         source: {"n": block["n"]} | {kind: block[kind]["perplexity"] for kind in summary.KINDS if kind in block}
         for source, block in report["perplexity"].items()

@@ -17,7 +17,7 @@ from trl import DPOConfig, DPOTrainer, ModelConfig, get_peft_config
 from arith_hf import preferences, recipe, tokenizer
 from arith_hf.decoding import hard_limit
 from arith_hf.train import checks, data, stage
-from arith_hf.train.samples import Samples
+from arith_hf.train.samples import Samples, tell
 
 SCORES = ("preferred", "preferred_by_token", "margin", "perplexity_chosen", "perplexity_rejected")
 
@@ -58,10 +58,7 @@ class Preferred(TrainerCallback):
     ) -> None:
         model = self.trainer.accelerator.unwrap_model(self.trainer.model)
         found = preferences.summarize(preferences.likelihoods(model, self.trainer.processing_class, self.pairs))
-        scores = {f"eval_{key}": found[key] for key in SCORES}
-        if metrics is not None:
-            metrics.update(scores)
-        self.trainer.log(dict(scores))
+        tell(self.trainer, metrics, {f"eval_{key}": found[key] for key in SCORES})
 
 
 def main(argv: list[str]) -> None:

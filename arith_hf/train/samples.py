@@ -87,10 +87,7 @@ class Samples(TrainerCallback):
         )
         said = [one.answer for one in completions]
         right = [is_right(mine, answer) for mine, answer in zip(said, self.answers, strict=True)]
-        score = {"eval_exact_match": round(sum(right) / max(len(right), 1), 4)}
-        if metrics is not None:
-            metrics.update(score)
-        self.trainer.log(dict(score))
+        tell(self.trainer, metrics, {"eval_exact_match": round(sum(right) / max(len(right), 1), 4)})
         if state.is_world_process_zero:
             self.show(completions, said)
 
@@ -169,6 +166,13 @@ def sample(prompt: str, completion: str) -> str:
     '  Hola | , ¿qué / tal?'
     """
     return f"  {' / '.join(prompt.strip().splitlines()[-1:])} | {' / '.join(completion.strip().splitlines())[:SHOWN]}"
+
+
+def tell(trainer: Trainer, metrics: dict[str, float] | None, scores: dict[str, float]) -> None:
+    """Put scores among the metrics of an evaluation, so that the best step may be chosen by them, and into the log."""
+    if metrics is not None:
+        metrics.update(scores)
+    trainer.log(dict(scores))
 
 
 def answers(rows: Dataset, form: Form) -> list[Any]:

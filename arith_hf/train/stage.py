@@ -23,7 +23,7 @@ from transformers.utils import logging
 
 from arith_hf import files, provenance, recipe, tokenizer
 from arith_hf.provenance import data_proof
-from arith_hf.train import checks, record, resume
+from arith_hf.train import checks, interrupt, record, resume
 
 logger = logging.get_logger("arith_hf")
 GENERATIONS = "generations.jsonl"  # what a model wrote while it learned
@@ -127,7 +127,7 @@ def count_tokens(training: TrainingArguments) -> None:
 def run(trainer: Trainer, run: Run, period: int = 1) -> None:
     """Mark the folder unfinished and train, or go on; from here on a ValueError is a library's failure.
 
-    Asked to stop (Ctrl+C) it does so at a multiple of `period` updates, saves, and raises `resume.Stopped`.
+    Asked to stop (Ctrl+C) it does so at a multiple of `period` updates, saves, and raises `interrupt.Stopped`.
     """
     trainer.accelerator.wait_for_everyone()  # all have decided from the folder as it was
     if trainer.is_world_process_zero():
@@ -148,11 +148,11 @@ def run(trainer: Trainer, run: Run, period: int = 1) -> None:
             trainer._total_train_tokens = int(resume.last_logged(run.resume_from, "num_tokens") or 0)
         trainer.args.eval_on_start = False  # was done at the start; done again it would be one more line of the log
     resume.end_at_the_last_step(trainer)
-    stop = resume.Stop(period)
+    stop = interrupt.Stop(period)
     for callback in (stop, resume.Seal()):  # what the first asks to save the second logs
         trainer.add_callback(callback)
     try:
-        with resume.stopping(trainer, stop):
+        with interrupt.stopping(trainer, stop):
             trainer.train(resume_from_checkpoint=run.resume_from)
     except ValueError as error:
         raise RuntimeError(str(error)) from error

@@ -11,7 +11,7 @@ import pytest
 from conftest import prepared_grpo, stage
 
 from arith_hf import files
-from arith_hf.train import grpo, resume, sft
+from arith_hf.train import grpo, interrupt, resume, sft
 from benchmarks import resume as verify
 
 FILES = ("model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json")
@@ -186,7 +186,7 @@ def test_what_made_the_part_before_is_kept(road, tmp_path, caplog, monkeypatch):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_run_that_is_asked_to_stop_saves_its_step(road, steps, tmp_path, monkeypatch, capsys, number):
     """At step 1, where none is due; what follows is byte for byte what an undisturbed run has made."""
-    save = resume.Stop.on_step_end
+    save = interrupt.Stop.on_step_end
 
     def interrupted(self, args, state, control, **kwargs):
         if state.global_step == 1:
@@ -194,13 +194,13 @@ def test_a_run_that_is_asked_to_stop_saves_its_step(road, steps, tmp_path, monke
         save(self, args, state, control, **kwargs)
 
     parent = ["--model_name_or_path", str(road / "checkpoints/tiny/pretrain"), "--output_dir", str(tmp_path / "sft")]
-    monkeypatch.setattr(resume.Stop, "on_step_end", interrupted)
+    monkeypatch.setattr(interrupt.Stop, "on_step_end", interrupted)
     before = signal.getsignal(number)
     assert stage(road, "sft", *parent) == 1
     assert "stopped at step 1 of 4, which is saved; the same command goes on" in capsys.readouterr().err
     assert signal.getsignal(number) is before
     assert resume.last_step(tmp_path / "sft") == str(tmp_path / "sft/checkpoint-1")
-    monkeypatch.setattr(resume.Stop, "on_step_end", save)
+    monkeypatch.setattr(interrupt.Stop, "on_step_end", save)
     assert stage(road, "sft", *parent) == 0
     assert files.sha256(tmp_path / "sft/model.safetensors") == files.sha256(steps / "model.safetensors")
     assert files.read_json(tmp_path / "sft/metrics.json")["resumed_from"].endswith("checkpoint-1")
@@ -223,7 +223,7 @@ def test_a_killed_run_leaves_what_a_whole_one_leaves(road, tmp_path, name):
 
 
 def test_the_step_that_is_saved_stays_though_another_is_the_best(road, tmp_path, monkeypatch):
-    save = resume.Stop.on_step_end
+    save = interrupt.Stop.on_step_end
 
     def interrupted(self, args, state, control, **kwargs):
         self.asked = state.global_step == 3
@@ -231,10 +231,10 @@ def test_the_step_that_is_saved_stays_though_another_is_the_best(road, tmp_path,
 
     parent = ["--model_name_or_path", str(road / "checkpoints/tiny/pretrain"), "--output_dir", str(tmp_path / "sft")]
     best = ["--save_total_limit", "1", "--load_best_model_at_end", "true", "--metric_for_best_model", "eval_loss"]
-    monkeypatch.setattr(resume.Stop, "on_step_end", interrupted)
+    monkeypatch.setattr(interrupt.Stop, "on_step_end", interrupted)
     assert stage(road, "sft", *parent, *best) == 1
     assert resume.last_step(tmp_path / "sft") == str(tmp_path / "sft/checkpoint-3")
-    monkeypatch.setattr(resume.Stop, "on_step_end", save)
+    monkeypatch.setattr(interrupt.Stop, "on_step_end", save)
     assert stage(road, "sft", *parent, *best) == 0
     assert files.read_json(tmp_path / "sft/metrics.json")["resumed_from"].endswith("checkpoint-3")
     assert not (tmp_path / "sft/checkpoint-3").exists()
@@ -242,7 +242,7 @@ def test_the_step_that_is_saved_stays_though_another_is_the_best(road, tmp_path,
 
 def test_reinforcement_stops_between_two_generations(road, tmp_path):
     trainer = prepared_grpo(road, tmp_path)
-    stop = resume.Stop(grpo.between(trainer.args))
+    stop = interrupt.Stop(grpo.between(trainer.args))
     stop.asked = True
     asked = []
     for step in (1, 2, 3, 4):
@@ -308,7 +308,8 @@ def test_a_step_of_weights_alone_is_not_called_saved(road, tmp_path, monkeypatch
     assert stage(road, "sft", *argv(road, tmp_path / "sft", "false")[2:], "--save_only_model", "true") == 1
     said = capsys.readouterr().err
     assert "stopped at step 2 of 4, " in said
-    assert "whose weights alone are saved (save_only_model)" in said
+    assert "whose weights alone are saved (save_only_model): it cannot be gone on with" in said
+    assert "the same command goes on" not in said
 
 
 def test_a_step_of_another_stage_is_refused(road, steps, tmp_path, capsys):
