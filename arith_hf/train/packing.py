@@ -35,7 +35,8 @@ def pack(
     `loss_on_given`.
     The end token stands behind each document but those whose column `ends` is false: pieces cut from a longer one.
     Of a document that no block can hold `overlong: cut` keeps the beginning; `split` makes pieces of it, one from every
-    `stride` tokens on (default: `max_length`, so that each token is in exactly one), each as a document of its own.
+    `stride` tokens on, each as a document of its own. The default is `max_length - 1`: a piece begins with the last
+    token of the one before, so that each token but the document's first is learned exactly once.
     """
     # of a module `datasets` finds no hash, and caches nothing; of a pattern it hashes what it says
     form = tokenizer.form_of(model_tokenizer)
@@ -114,15 +115,15 @@ def pieces(count: int, max_length: int, overlong: str, stride: int | None) -> li
     TRL's `bfd_split` knows no stride, and would label the first token of a piece.
 
     >>> pieces(10, 4, "split", None)
-    [slice(0, 4, None), slice(4, 8, None), slice(8, 12, None)]
-    >>> pieces(10, 4, "split", 3)
     [slice(0, 4, None), slice(3, 7, None), slice(6, 10, None)]
+    >>> pieces(10, 4, "split", 4)
+    [slice(0, 4, None), slice(4, 8, None), slice(8, 12, None)]
     """
     if overlong == "cut":
         return [slice(max_length)]
     if overlong != "split":
         return [slice(None)]
-    step = stride or max_length
+    step = stride or max_length - 1
     return [slice(start, start + max_length) for start in range(0, max(count - max_length + step, 1), step)]
 
 

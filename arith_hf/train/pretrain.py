@@ -52,7 +52,7 @@ class PretrainArguments(SampleArguments):
     )
     window_stride: int | None = field(
         default=None,
-        metadata={"help": "With overlong: split, tokens from a piece to the next (default: max_length, no overlap)."},
+        metadata={"help": "With overlong: split, tokens from a piece to the next (default: max_length - 1)."},
     )
     source_weights: str | None = field(
         default=None,

@@ -149,18 +149,23 @@ def test_windows_begin_a_stride_apart_and_reach_the_end(count, max_length, data)
     assert found[-1][-1] == count - 1
 
 
-@pytest.mark.parametrize("stride", [None, 40])
-def test_each_token_of_a_long_document_is_in_one_piece_and_the_end_behind_the_last(prose, stride):
+@given(st.integers(1, 200), st.integers(2, 20))
+def test_each_token_but_the_first_is_learned_once(count, max_length):
+    found = [range(count)[piece] for piece in pieces(count, max_length, "split", None)]
+    assert [place for one in found for place in one[1:]] == list(range(1, count))
+
+
+@pytest.mark.parametrize("stride", [None, 64, 40])
+def test_each_token_of_a_long_document_is_in_a_piece_and_the_end_behind_the_last(prose, stride):
     model_tokenizer = checkpoint.load_tokenizer(prose / "checkpoints/tiny/tokenizer")
     rows, _ = data.load(str(prose / "data/tiny"), "pretrain", ["text"])
     assert len(rows) == 36, "both shards"
     end = model_tokenizer.eos_token_id
     whole = [(*ids, end) for ids in model_tokenizer(rows["text"][:])["input_ids"]]
     assert sum(len(ids) > 64 for ids in whole) > 20
-    expected = [ids[start : start + 64] for ids in whole for start in range(0, len(ids), 64)]
-    if stride:
-        tails = [range(0, max(1, len(ids) - 64 + stride), stride) for ids in whole]
-        expected = [ids[start : start + 64] for ids, starts in zip(whole, tails, strict=True) for start in starts]
+    step = stride or 63
+    tails = [range(0, max(1, len(ids) - 64 + step), step) for ids in whole]
+    expected = [ids[start : start + 64] for ids, starts in zip(whole, tails, strict=True) for start in starts]
     blocks = pack(rows, model_tokenizer, 64, "split", stride=stride)
     found = [part for block in blocks for part in parts(block, model_tokenizer.pad_token_id)]
     assert sorted(ids for ids, _ in found) == sorted(expected)
