@@ -1,4 +1,4 @@
-"""The recipe `text` as it is shipped, on a stand-in of the Hub that has its datasets' names, configurations and columns.
+"""The recipe `text` as it is shipped, on a stand-in of the Hub that has its datasets, by name, configuration, column.
 
 Its sizes and steps alone are smaller here. Each stage is a run of the real command line.
 """
