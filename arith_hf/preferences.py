@@ -137,12 +137,13 @@ def examine(model: Any, tokenizer: Any, accelerator: Any, path: Path, data: Path
     for name, rows in pairs.items():
         found = together(model, tokenizer, accelerator, rows)
         before = together(reference, tokenizer, accelerator, rows) if reference else []
+        places = list(range(len(rows)))
         blocks[name] = {
             "protocol": PROTOCOLS[name].what,
             "files": {PROTOCOLS[name].file: files.sha256(data / PROTOCOLS[name].file)},
-            **summarize(found),
-            **(rewards(found, before) | {"parent": str(parent)} if before else {}),
-            "by_kind": {kind: summarize(some) for kind, some in by_kind(rows, found).items()},
+            **compare(found, before, places),
+            **({"parent": str(parent)} if before else {}),
+            "by_kind": {kind: compare(found, before, some) for kind, some in by_kind(rows).items()},
             "seconds": round(time.monotonic() - started, 1),
         }
     return blocks
@@ -153,13 +154,19 @@ def together(model: Any, tokenizer: Any, accelerator: Any, rows: list[Row]) -> l
         return gather_object(likelihoods(model, tokenizer, mine, show=accelerator.is_main_process))
 
 
-def by_kind(rows: Sequence[Row], found: Sequence[Likelihood]) -> dict[str, list[Likelihood]]:
-    """Of rows that say what is wrong with the rejected."""
-    kinds: dict[str, list[Likelihood]] = {}
-    for row, one in zip(rows, found, strict=True):
+def by_kind(rows: Sequence[Row]) -> dict[str, list[int]]:
+    """The places of the rows that say what is wrong with the rejected."""
+    kinds: dict[str, list[int]] = {}
+    for place, row in enumerate(rows):
         if "kind" in row:
-            kinds.setdefault(str(row["kind"]), []).append(one)
+            kinds.setdefault(str(row["kind"]), []).append(place)
     return dict(sorted(kinds.items()))
+
+
+def compare(found: Sequence[Likelihood], parent: Sequence[Likelihood], places: Sequence[int]) -> Row:
+    """What is reported of the pairs at these places; rewards where the parent was asked too."""
+    now = [found[place] for place in places]
+    return summarize(now) | (rewards(now, [parent[place] for place in places]) if parent else {})
 
 
 def likelihoods(model: Any, tokenizer: Any, rows: Sequence[Row], show: bool = False) -> list[Likelihood]:

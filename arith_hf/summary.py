@@ -48,22 +48,24 @@ def summarize(report: Row) -> str:
 
 def preferred(block: Row) -> list[str]:
     """Which completions of pairs are likelier, by kind of fault too, and what was learned of it since the parent."""
-    lines = []
-    for label, part in {"all": block, **block.get("by_kind", {})}.items():
+    lines, parts = [], {"all": block, **block.get("by_kind", {})}
+    for label, part in parts.items():
         low, high = part["preferred_interval"]
         lines.append(
-            f"  {label:<14} chosen likelier {part['preferred']:7.2%} [{low:.2%}, {high:.2%}]"
+            f"  {label:<16} chosen likelier {part['preferred']:7.2%} [{low:.2%}, {high:.2%}]"
             f"  by token {part['preferred_by_token']:7.2%}"
             f"  margin {part['margin']:.2f} +- {part['margin_error']:.2f} nats"
             f"  perplexity {part['perplexity_chosen']:.4f} chosen, {part['perplexity_rejected']:.4f} rejected"
             f"  n {part['n']}"
         )
     if "reward_accuracy" in block:
-        low, high = block["reward_accuracy_interval"]
-        lines.append(
-            f"  since {block['parent']}: the margin grew in {block['reward_accuracy']:.2%} [{low:.2%}, {high:.2%}],"
-            f" by {block['reward_margin']:.3f} +- {block['reward_margin_error']:.3f} nats"
-        )
+        lines.append(f"  since {block['parent']} the margin grew (chance 50 %)")
+        for label, part in parts.items():
+            low, high = part["reward_accuracy_interval"]
+            lines.append(
+                f"  {label:<16} in {part['reward_accuracy']:.2%} [{low:.2%}, {high:.2%}],"
+                f" by {part['reward_margin']:.3f} +- {part['reward_margin_error']:.3f} nats"
+            )
     return lines
 
 

@@ -206,7 +206,8 @@ def test_answers_are_those_of_the_page_and_rejected_ones_are_not():
     assert len(pairs) == 5 + 2, "one for each page, and of `ls` in either language the other: `cat` is not translated"
     for pair in pairs:
         assert pair["chosen"] == about[pair["language"], pair["topic"]] != pair["rejected"]
-    assert sum(pair["rejected"] in of_topic[pair["topic"]] for pair in pairs) == 2
+        assert (pair["kind"] == "another language") == (pair["rejected"] in of_topic[pair["topic"]])
+    assert sum(pair["kind"] == "another language" for pair in pairs) == 2
 
 
 def test_yes_and_no_are_as_frequent_and_right():

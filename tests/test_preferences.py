@@ -61,6 +61,9 @@ def test_a_checkpoint_of_any_stage_is_measured_and_that_of_dpo_beside_its_parent
     gained = block["margin"] - before["preferences"]["preferences"]["margin"]
     assert block["reward_margin"] == pytest.approx(gained, abs=2e-4)
     assert block["parent"] == str(parent)
+    parts = block["by_kind"].values()
+    grown = sum(part["reward_accuracy"] * part["n"] for part in parts)
+    assert grown == pytest.approx(block["reward_accuracy"] * block["n"], abs=0.01)
     assert "chosen likelier" in (folder / "dpo/evaluate.txt").read_text()
     files.write_json(folder / "sft/evaluate.json", before | {"checkpoint": str(folder / "sft")})
     rows = table.collect(folder)

@@ -127,11 +127,11 @@ def preferences(pages: Sequence[Page]) -> Iterator[Row]:
     for page, other in with_another(pages, "preferences"):
         words = WORDS[page.language]
         asked = words["what"] if page.man else words["help"]
-        row = {"topic": page.topic, "language": page.language}
         prompt = chance("preferred", page).choice(asked).format(page.title)
-        yield {"prompt": prompt, "chosen": sentence(page.about), "rejected": sentence(other.about), **row}
+        row = {"prompt": prompt, "chosen": sentence(page.about), "topic": page.topic, "language": page.language}
+        yield row | {"rejected": sentence(other.about), "kind": "another page"}
         if twin := twin_of(page, twins):
-            yield {"prompt": prompt, "chosen": sentence(page.about), "rejected": sentence(twin.about), **row}
+            yield row | {"rejected": sentence(twin.about), "kind": "another language"}
 
 
 def yes_or_no(pages: Sequence[Page]) -> Iterator[Row]:

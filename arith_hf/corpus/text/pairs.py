@@ -151,14 +151,18 @@ def with_input(message: Row) -> Any:
 
 
 def preference(row: Row, arguments: TextArguments, where: str) -> tuple[Row, str]:
-    """A prompt with a better and a worse answer; each may be a conversation, of which the last message counts."""
+    """A prompt with a better and a worse answer; each may be a conversation, of which the last message counts.
+
+    A row may say what is wrong with the worse one (`kind`): it is measured by that.
+    """
     if not {"prompt", "chosen", "rejected"} <= set(row):
         raise ValueError(f"{where}: need the columns prompt, chosen, rejected, got {', '.join(row)}")
     said = (("prompt", "user"), ("chosen", "assistant"), ("rejected", "assistant"))
     made = {name: fit(last(row[name], role, where), arguments) for name, role in said}
     if made["chosen"] == made["rejected"]:
         raise Unfit("equal")
-    return made, made["prompt"]
+    kind = {"kind": row["kind"]} if isinstance(row.get("kind"), str) else {}
+    return made | kind, made["prompt"]
 
 
 def last(value: Any, role: str, where: str) -> Any:

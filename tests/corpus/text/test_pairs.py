@@ -115,6 +115,8 @@ def test_preferences_are_validated_and_split_by_prompt(tmp_path):
     assert all(set(row) == {"prompt", "chosen", "rejected"} for part in written.values() for row in part)
     made, _ = pairs.preference(talk[0], Arguments(sources=["a"], source_paths=["x"]), "here")
     assert made == {"prompt": "Talk?", "chosen": "Good.", "rejected": "Bad."}
+    told, _ = pairs.preference(talk[0] | {"kind": "rude"}, Arguments(sources=["a"], source_paths=["x"]), "here")
+    assert told == made | {"kind": "rude"}, "what is wrong with the rejected is kept"
 
 
 @pytest.mark.parametrize("row", [{"instruction": 5, "output": "x"}, {"instruction": "x", "input": 5, "output": "x"}])
