@@ -53,14 +53,17 @@ def talked(model_tokenizer: PreTrainedTokenizerBase, names: tuple[str, ...]) -> 
     return True
 
 
-def read(rows: Dataset, model_tokenizer: PreTrainedTokenizerBase, num_proc: int | None = None) -> Dataset:
-    """One column `messages`; ValueError names the first row that is no conversation that can be learned."""
+def read(
+    rows: Dataset, model_tokenizer: PreTrainedTokenizerBase, num_proc: int | None = None, source: str = ""
+) -> Dataset:
+    """One column `messages`; ValueError names the first row (of the source) that is no conversation to learn from."""
     marks = model_tokenizer.all_special_tokens
 
     def converse(row: dict[str, Any], index: int) -> dict[str, list[chat.Message]]:
         messages = chat.messages(row)
         if fault := chat.fault(messages, marks):
-            raise ValueError(f"row {index + 1} for fine-tuning: {fault}: {json.dumps(messages)[:120]}")
+            of_source = f" of {source}" if source else ""
+            raise ValueError(f"row {index + 1}{of_source} for fine-tuning: {fault}: {json.dumps(messages)[:120]}")
         return {"messages": [{"input": None, **message} for message in messages]}
 
     return rows.map(

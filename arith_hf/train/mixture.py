@@ -1,8 +1,8 @@
 """A mixture: in which order a run learns the blocks of several sources, and how much of each it has learned so far.
 
-May not know what a block holds. The weights are shares of the tokens. `datasets.interleave_datasets` is not used: it
-draws the source of each row by chance, so that a mix is off by the root of its rows, begins a source anew in its old
-order, and ends where a source does rather than where the run does.
+May not know what a block holds: packed text, or one row for fine-tuning. The weights are shares of the tokens.
+`datasets.interleave_datasets` is not used: it draws the source of each row by chance, so that a mix is off by the root
+of its rows, begins a source anew in its old order, and ends where a source does rather than where the run does.
 """
 
 import json
@@ -46,6 +46,20 @@ def read_weights(said: str, known: Iterable[str]) -> dict[str, float]:
     if left := [name for name in have if name not in weights]:
         logger.warning(f"source_weights leaves out {', '.join(left)}")
     return {name: weight / sum(weights.values()) for name, weight in weights.items()}
+
+
+def require_order(training: TrainingArguments) -> None:
+    """ValueError where another key would lay the batches out, too."""
+    if training.auto_find_batch_size:
+        raise ValueError("source_weights: need auto_find_batch_size false, as the batches are laid out before the run")
+    if training.train_sampling_strategy != "random":
+        raise ValueError(
+            f"source_weights and train_sampling_strategy: {training.train_sampling_strategy} would each say in which "
+            "order the rows are learned: leave one of the two out"
+        )
+    for key in ("packing", "shuffle_dataset"):  # TRL's
+        if getattr(training, key, False):
+            raise ValueError(f"source_weights: need {key} false, which would lay the rows of all sources out anew")
 
 
 def by_source(rows: Dataset, said: str) -> tuple[dict[str, Dataset], dict[str, float]]:
@@ -151,9 +165,19 @@ class Mixture:
 
 
 def filled(blocks: Dataset, pad_token_id: int) -> np.ndarray:
-    """The tokens of each block that are no padding."""
+    """The tokens of each block that are no padding; rows for fine-tuning are of any length."""
     parts = blocks.select_columns(["input_ids"]).with_format("numpy").iter(1000)
-    return np.concatenate([(part["input_ids"] != pad_token_id).sum(1) for part in parts])
+    return np.array([(ids != pad_token_id).sum() for part in parts for ids in part["input_ids"]])
+
+
+def parted(blocks: Dataset, sizes: Mapping[str, int]) -> dict[str, Dataset]:
+    """The blocks of each source again, where so many of each stand one source behind another."""
+    assert len(blocks) == sum(sizes.values()), "the trainer has left rows out"
+    found, begin = {}, 0
+    for name, size in sizes.items():
+        found[name] = blocks.select(range(begin, begin + size))
+        begin += size
+    return found
 
 
 # The run
@@ -178,19 +202,24 @@ class InOrder(Sampler[int]):
         return iter(one.order.take(places, mode="wrap").tolist())  # the last pass ends where the run does
 
 
-class MixtureTrainer(Trainer):
-    """A Trainer that learns its blocks in the order of `mixture`."""
+class Mixed:
+    """What makes a trainer, named behind it, learn its blocks in the order of `mixture`."""
 
     mixture: Mixture
+    state: TrainerState
 
     def _get_train_sampler(self, train_dataset: Any = None) -> InOrder:
         return InOrder(self.mixture, lambda: self.state.global_step)
 
 
+class MixtureTrainer(Mixed, Trainer):
+    """The Trainer of pretraining."""
+
+
 class Progress(TrainerCallback):
     """Says at each evaluation how far the run is, what it has seen of each source, and how often."""
 
-    def __init__(self, trainer: MixtureTrainer) -> None:
+    def __init__(self, trainer: Any) -> None:  # `Mixed`
         self.trainer = trainer
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:

@@ -19,7 +19,7 @@ from arith_hf.decoding import hard_limit
 from arith_hf.model import ArithConfig, ArithForCausalLM
 from arith_hf.model.lines_arith import require_mask
 from arith_hf.train import checks, data, stage
-from arith_hf.train.mixture import Mixture, MixtureTrainer, Progress, by_source
+from arith_hf.train.mixture import Mixture, MixtureTrainer, Progress, by_source, require_order
 from arith_hf.train.muon import MuonFactory
 from arith_hf.train.packing import pack
 from arith_hf.train.samples import Generations, SampleArguments, Samples
@@ -181,8 +181,8 @@ def prepare(argv: list[str]) -> tuple[Trainer, stage.Run]:
             raise ValueError(f"need {name} 1 with label_smoothing_factor, whose loss has no weights")
     checks.require_steps(training)
     require_blocks(own)
-    if own.source_weights and training.auto_find_batch_size:
-        raise ValueError("source_weights: need auto_find_batch_size false, as the batches are laid out before the run")
+    if own.source_weights:
+        require_order(training)
     stage.count_tokens(training)
     model_tokenizer = checkpoint.load_tokenizer(own.tokenizer_name_or_path)
     data.check_tokenizer(model_tokenizer, own.dataset_name)

@@ -3,6 +3,7 @@ import shutil
 
 import numpy as np
 import pytest
+import talks
 import texts
 import torch
 from conftest import stage
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arith_hf import checkpoint, files
-from arith_hf.train import mixture, pretrain
+from arith_hf.train import mixture, pretrain, sft
 from arith_hf.train.mixture import by_source, largest_remainder, read_weights, schedule
 from benchmarks import resume as verify
 
@@ -96,16 +97,16 @@ def text(tmp_path_factory):
     return texts.write(tmp_path_factory.mktemp("text"), **weights, **epochs)
 
 
-def fed(monkeypatch) -> list[torch.Tensor]:
+def fed(monkeypatch, trainer=mixture.MixtureTrainer) -> list[torch.Tensor]:
     """What any model is given to learn, as it is given."""
     found: list[torch.Tensor] = []
-    real = mixture.MixtureTrainer.training_step
+    real = trainer.training_step
 
     def step(self, model, inputs, *more):
         found.append(inputs["input_ids"].clone())
         return real(self, model, inputs, *more)
 
-    monkeypatch.setattr(mixture.MixtureTrainer, "training_step", step)
+    monkeypatch.setattr(trainer, "training_step", step)
     return found
 
 
@@ -189,3 +190,112 @@ def test_text_and_arithmetic_are_sources_like_others(road, tmp_path):
     assert stage(root, "pretrain") == 0
     log = files.read_json(root / "checkpoints/tiny/pretrain/trainer_state.json")["log_history"]
     assert [row["mix_sums"] for row in log if "mix_sums" in row][-1] == pytest.approx(0.4, abs=0.06)  # 24 blocks
+
+
+# Fine-tuning
+
+
+def rows_of(columns: str) -> list[dict]:
+    """Of two sources, the owls' rows much longer; those without a template are a prompt and its completion."""
+    says = {"dogs": [f"the dog {number}" for number in range(30)]}
+    says["owls"] = [f"an owl, of course; {'an owl, of course; ' * (number % 4)}an owl" for number in range(40, 52)]
+    rows = []
+    for source, replies in says.items():
+        for reply in replies:
+            ask = f"Which animal barks? {reply}"
+            turns = [{"role": "user", "content": ask}, {"role": "assistant", "content": reply}]
+            row = {"messages": turns} if columns == "messages" else {"prompt": ask, "completion": reply}
+            rows.append(row | {"source": source})
+    return rows
+
+
+@pytest.fixture(scope="module", params=["messages", "prompt"])
+def tuning(request, tmp_path_factory):
+    keys = {"source_weights": {"dogs": 0.3, "owls": 0.7}, "per_device_train_batch_size": 2, "max_steps": -1}
+    keys |= {"num_train_epochs": 3, "save_steps": 5, "eval_steps": 5, "gradient_accumulation_steps": 2}
+    template = "chatml" if request.param == "messages" else None
+    return talks.write(tmp_path_factory.mktemp("tuning"), template, rows_of(request.param), **keys)
+
+
+def test_the_mix_of_fine_tuning_is_the_one_that_was_asked_for(tuning, monkeypatch):
+    """Counted from the batches themselves, padding apart; logged and said as in pretraining."""
+    found = fed(monkeypatch, sft.MixtureSFTTrainer)
+    folder = tuning / "checkpoints/tiny/sft"
+    assert stage(tuning, "sft") == 0
+    own = checkpoint.load_tokenizer(folder)
+    tokens = {"dogs": 0, "owls": 0}
+    for batch in found:
+        for ids in batch:
+            source = "owls" if "owl" in own.decode(ids) else "dogs"
+            tokens[source] += int((ids != own.pad_token_id).sum())
+    assert tokens["owls"] / sum(tokens.values()) == pytest.approx(0.7, abs=0.03)  # of few rows
+    log = files.read_json(folder / "trainer_state.json")["log_history"]
+    told = [row for row in log if "mix_owls" in row]
+    assert [row["step"] for row in told] == [row["step"] for row in log if "eval_loss" in row]
+    assert all(row["tokens_seen"] == row["num_input_tokens_seen"] for row in told), "the Trainer's own count"
+    upto = torch.cat([(ids != own.pad_token_id).sum(1) for ids in found])[: told[-1]["step"] * 4]
+    assert told[-1]["tokens_seen"] == int(upto.sum())
+    assert told[-1]["mix_dogs"] + told[-1]["mix_owls"] == pytest.approx(1)
+    assert told[-1]["epochs_owls"] > 3 > told[-1]["epochs_dogs"] > 0
+    assert told[-1]["done"] == pytest.approx(len(upto) / sum(map(len, found)), abs=1e-4)
+
+
+def test_a_killed_fine_tuning_is_fed_what_a_whole_one_is(tuning, tmp_path, monkeypatch):
+    """In its second pass, over batches that are put together of two."""
+    whole, killed = tmp_path / "whole/sft", tmp_path / "killed/sft"
+    found = fed(monkeypatch, sft.MixtureSFTTrainer)
+    assert stage(tuning, "sft", "--output_dir", str(killed)) == 0
+    batches = found.copy()
+    shutil.copytree(killed, whole)
+    steps = sorted(int(path.name.rpartition("-")[2]) for path in killed.glob("checkpoint-*"))
+    for step in steps[steps.index(15) + 1 :]:
+        shutil.rmtree(killed / f"checkpoint-{step}")
+    assert steps[-1] > 15 > tuned(tuning, tmp_path).per_pass // 4, "the step to go on from is not of the first pass"
+    (killed / "metrics.json").unlink()
+    found.clear()
+    assert stage(tuning, "sft", "--output_dir", str(killed)) == 0
+    assert len(found) == (steps[-1] - 15) * 2
+    assert all(torch.equal(one, other) for one, other in zip(found, batches[-len(found) :], strict=True))
+    assert files.read_json(killed / "metrics.json")["resumed_from"].endswith("checkpoint-15")
+    assert verify.compare(whole, killed) == []
+
+
+def tuned(root, place, *more: str) -> mixture.Mixture:
+    argv = ["--config", str(root / "recipes/tiny/sft.yaml"), "--output_dir", str(place / "unused"), *more]
+    return sft.prepare(argv)[0].mixture
+
+
+def test_the_mix_of_a_long_fine_tuning_is_within_a_hundredth(tuning, tmp_path):
+    long = tuned(tuning, tmp_path, "--max_steps", "600")
+    for steps in (150, 300, 600):
+        assert long.seen(steps)["mix_dogs"] == pytest.approx(0.3, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--source_weights", '{"dogs": 1, "cats": 1}'], "no source `cats`: these texts have dogs, owls"),
+        (["--source_weights", '{"dogs": -1}'], "need a number > 0 for `dogs`, got -1"),
+        (["--train_sampling_strategy", "group_by_length"], "train_sampling_strategy: group_by_length would each say"),
+        (["--packing", "true"], "source_weights: need packing false"),
+        (["--auto_find_batch_size", "true"], "source_weights: need auto_find_batch_size false"),
+    ],
+)
+def test_what_cannot_be_with_weights_is_an_error_before_anything_is_written(tuning, tmp_path, capsys, more, said):
+    assert stage(tuning, "sft", "--output_dir", str(tmp_path / "out"), *more) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_rows_for_fine_tuning_of_no_source_have_no_weights(tmp_path, capsys):
+    root = talks.write(tmp_path, source_weights={"dogs": 1})
+    assert stage(root, "sft") == 2
+    assert "no column `source`" in capsys.readouterr().err
+
+
+def test_rows_of_a_source_and_weights_of_none_are_learned_as_ever(tmp_path):
+    trainer, _ = sft.prepare(
+        ["--config", str(talks.write(tmp_path, rows=rows_of("messages")) / "recipes/tiny/sft.yaml")]
+    )
+    assert type(trainer) is sft.SFTTrainer
+    assert len(trainer.train_dataset) == 42

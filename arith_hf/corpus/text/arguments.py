@@ -3,6 +3,7 @@
 May not know how a source is read or a filter works; lists that belong together have one entry for each source.
 """
 
+import re
 from dataclasses import dataclass, field, fields
 from typing import NamedTuple
 
@@ -85,6 +86,10 @@ class TextArguments:
         default_factory=list,
         metadata={"help": "paths of `messages`, prompt and completion, or instruction, input, output"},
     )
+    conversation_sources: list[str] = field(
+        default_factory=list,
+        metadata={"help": "of each: its name in the column `source` (default: that of the file or dataset)"},
+    )
     preferences: list[str] = field(
         default_factory=list, metadata={"help": "paths of `prompt`, `chosen` and `rejected`"}
     )
@@ -96,10 +101,15 @@ class TextArguments:
     def __post_init__(self) -> None:
         if not self.sources:
             raise ValueError("need sources, such as `sources: [en]` and `source_paths: [data/raw/mine/en]`")
-        named = {one for one in self.sources if one.replace("_", "").isalnum() and one not in RESERVED}
-        if len(named) < len(self.sources):
+        if not are_names(self.sources) or set(RESERVED) & set(self.sources):
             told = f"not {' or '.join(RESERVED)}, got {', '.join(self.sources)}"
             raise ValueError(f"need sources with names of their own, of letters, digits and _, {told}")
+        if self.conversation_sources and len(self.conversation_sources) != len(self.conversations):
+            told = f"one for each of conversations, got {len(self.conversation_sources)}"
+            raise ValueError(f"need {len(self.conversations)} conversation_sources, {told}")
+        if not are_names(talks := self.talks()):
+            told = f"of letters, digits and _, got {', '.join(talks)}"
+            raise ValueError(f"need conversation_sources with names of their own, {told}")
         for name in ("paths", "columns", "splits", "languages", "budgets"):
             found = getattr(self, f"source_{name}")
             if len(found) != len(self.sources) and (found or name == "paths"):
@@ -126,9 +136,28 @@ class TextArguments:
         given = [getattr(self, f"source_{name}") or [default] * count for name, default in rest]
         return [Source(*one) for one in zip(self.sources, self.source_paths, *given, strict=True)]
 
+    def talks(self) -> list[str]:
+        """The name of each source of conversations."""
+        return self.conversation_sources or [name_of(path) for path in self.conversations]
+
     def filters(self, language: str) -> Filters:
         """What a document of a source in this language must be."""
         said = {one.name: getattr(self, one.name) for one in fields(Filters) if one.name != "languages"}
         if language == "any":
             return Filters(**said | {"min_language_confidence": 0.0})
         return Filters(**said, languages=(language,))
+
+
+def are_names(said: list[str]) -> bool:
+    """Whether each is of letters, digits and _, and stands once."""
+    return len({one for one in said if one.replace("_", "").isalnum()}) == len(said)
+
+
+def name_of(path: str) -> str:
+    """What a file, folder, pattern or dataset of the Hub is called, as the name of a source.
+
+    >>> name_of("mine/talks-2.jsonl.gz"), name_of("mine/talks/*.jsonl"), name_of("allenai/c4:en@train")
+    ('talks_2', 'talks', 'c4')
+    """
+    plain = [part for part in path.split("/") if part and not set(part) & set("*?[")]
+    return re.sub(r"\W", "_", re.split(r"[.:@]", plain[-1])[0]) if plain else ""

@@ -1,13 +1,13 @@
 """Conversations, preferences and questions of yes or no: validated, each once, and on one side of the splits only.
 
 May not know how a chat template writes. A row that says of what it is (`topic`) is split by that, any other by its
-prompt.
+prompt. A conversation carries the name of its source, by which fine-tuning may weigh it.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from itertools import chain, islice
+from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,8 @@ def gather(
 ) -> Iterator[Row]:
     """Each row that is fit, under `row`, with its split."""
     exact = ExactDuplicates()
-    for path in getattr(arguments, what):
+    names = arguments.talks() if what == "conversations" else []
+    for path, name in zip_longest(getattr(arguments, what), names):
         rows = tqdm(sources.rows(path, SPLITS[what]), desc=f"Reading {what}", unit=" rows")
         for number, row in enumerate(rows, start=1):
             read["rows"] += 1
@@ -102,7 +103,7 @@ def gather(
                 removed[str(reason)] += 1
                 continue
             kept[split] += 1
-            yield {"row": made, "split": split}
+            yield {"row": made | ({"source": name} if name else {}), "split": split}
 
 
 def side(what: str, row: Row, prompt: str, arguments: TextArguments) -> str:

@@ -1,12 +1,13 @@
 """Conversations, preferences and questions of yes or no: what is fit, and on which side it stands."""
 
+import doctest
 from pathlib import Path
 
 import pytest
 from datasets import disable_progress_bars, enable_progress_bars
 
 from arith_hf import chat, files, vocabulary
-from arith_hf.corpus.text import Arguments, pairs
+from arith_hf.corpus.text import Arguments, arguments, pairs
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -14,6 +15,10 @@ def _quiet():
     disable_progress_bars()
     yield
     enable_progress_bars()
+
+
+def test_examples():
+    assert doctest.testmod(arguments).failed == 0
 
 
 def turns(*said: str, first: str = "user") -> list[dict]:
@@ -89,6 +94,36 @@ def test_what_is_unfit_is_left_out_and_counted(tmp_path):
     assert held + len(written["sft/train.jsonl"]) + len(written["sft/validation.jsonl"]) == 60
     assert held > 0, "the conversations of the test split train nobody"
     assert tallies["conversations"]["read"] == 66
+
+
+def test_a_conversation_says_what_source_it_is_of(tmp_path):
+    """Of the file, where the recipe has no name for it; the same one in two is of the first."""
+    paths = [str(tmp_path / name) for name in ("my-talks.jsonl", "more.jsonl")]
+    for path, rows in zip(paths, (plain(60), plain(90)), strict=True):
+        files.write_jsonl(path, rows)
+    keys = {"sources": ["a"], "source_paths": ["x"], "validation_share": 0.2, "conversations": paths}
+    for names, said in ((("my_talks", "more"), {}), (("b", "c"), {"conversation_sources": ["b", "c"]})):
+        pairs.write(tmp_path / "m", Arguments(**keys, **said))
+        found = [row for name in ("train", "validation") for row in files.read_jsonl(tmp_path / f"m/sft/{name}.jsonl")]
+        assert {tuple(row) for row in found} == {("messages", "source")}
+        for row in found:
+            number = int(row["messages"][0]["content"][9:-1])
+            assert row["source"] == names[number >= 60]
+        assert {row["source"] for row in found} == set(names)
+
+
+@pytest.mark.parametrize(
+    ("paths", "names", "problem"),
+    [
+        (["a/talks.jsonl", "b/talks.jsonl"], [], "conversation_sources with names of their own, .* got talks, talks"),
+        (["x"], ["a b"], "of letters, digits and _, got a b"),
+        (["x", "y"], ["a"], "need 2 conversation_sources, one for each of conversations, got 1"),
+        (["*.jsonl"], [], "need conversation_sources with names of their own"),
+    ],
+)
+def test_sources_of_conversations_have_names_of_their_own(paths, names, problem):
+    with pytest.raises(ValueError, match=problem):
+        Arguments(sources=["a"], source_paths=["x"], conversations=paths, conversation_sources=names)
 
 
 def test_the_tokens_that_fine_tuning_refuses_are_those_left_out():
