@@ -25,6 +25,14 @@ class Source(NamedTuple):
     budget: int  # characters; 0: no limit
 
 
+class Talk(NamedTuple):
+    """One of the sources of conversations."""
+
+    path: str
+    name: str
+    language: str
+
+
 @dataclass
 class TextArguments:
     """Where the texts come from, what is removed of them, how they are split, and where to."""
@@ -84,11 +92,17 @@ class TextArguments:
 
     conversations: list[str] = field(
         default_factory=list,
-        metadata={"help": "paths of `messages`, prompt and completion, or instruction, input, output"},
+        metadata={"help": "paths of `messages`; prompt, completion; instruction, input, output; or trees as in OASST1"},
     )
     conversation_sources: list[str] = field(
         default_factory=list,
         metadata={"help": "of each: its name in the column `source` (default: that of the file or dataset)"},
+    )
+    conversation_languages: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "of each: what its rows must say as `language` (of trees `lang`), any for all (default: any)"
+        },
     )
     preferences: list[str] = field(
         default_factory=list, metadata={"help": "paths of `prompt`, `chosen` and `rejected`"}
@@ -104,10 +118,11 @@ class TextArguments:
         if not are_names(self.sources) or set(RESERVED) & set(self.sources):
             told = f"not {' or '.join(RESERVED)}, got {', '.join(self.sources)}"
             raise ValueError(f"need sources with names of their own, of letters, digits and _, {told}")
-        if self.conversation_sources and len(self.conversation_sources) != len(self.conversations):
-            told = f"one for each of conversations, got {len(self.conversation_sources)}"
-            raise ValueError(f"need {len(self.conversations)} conversation_sources, {told}")
-        if not are_names(talks := self.talks()):
+        for name in ("sources", "languages"):
+            if (found := getattr(self, f"conversation_{name}")) and len(found) != len(self.conversations):
+                told = f"one for each of conversations, got {len(found)}"
+                raise ValueError(f"need {len(self.conversations)} conversation_{name}, {told}")
+        if not are_names(talks := [talk.name for talk in self.talks()]):
             told = f"of letters, digits and _, got {', '.join(talks)}"
             raise ValueError(f"need conversation_sources with names of their own, {told}")
         for name in ("paths", "columns", "splits", "languages", "budgets"):
@@ -136,9 +151,10 @@ class TextArguments:
         given = [getattr(self, f"source_{name}") or [default] * count for name, default in rest]
         return [Source(*one) for one in zip(self.sources, self.source_paths, *given, strict=True)]
 
-    def talks(self) -> list[str]:
-        """The name of each source of conversations."""
-        return self.conversation_sources or [name_of(path) for path in self.conversations]
+    def talks(self) -> list[Talk]:
+        names = self.conversation_sources or [name_of(path) for path in self.conversations]
+        languages = self.conversation_languages or ["any"] * len(self.conversations)
+        return [Talk(*one) for one in zip(self.conversations, names, languages, strict=True)]
 
     def filters(self, language: str) -> Filters:
         """What a document of a source in this language must be."""

@@ -7,15 +7,15 @@ prompt. A conversation carries the name of its source, by which fine-tuning may 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from itertools import chain, islice, zip_longest
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from datasets.utils import tqdm
 
 from arith_hf import chat, files, notation
-from arith_hf.corpus.text import sources
-from arith_hf.corpus.text.arguments import TextArguments
+from arith_hf.corpus.text import sources, trees
+from arith_hf.corpus.text.arguments import Talk, TextArguments
 from arith_hf.corpus.text.splits import Sides, split_of
 from arith_hf.text.clean import clean
 from arith_hf.text.duplicates import ExactDuplicates
@@ -71,6 +71,9 @@ def ready(arguments: TextArguments) -> None:
     for what, read in READERS.items():
         for path in getattr(arguments, what):
             for row in islice(sources.rows(path, SPLITS[what]), 1):
+                if what == "conversations" and trees.are_of(row):
+                    next(trees.conversations([row], path))
+                    continue
                 with suppress(Unfit):
                     read(row, arguments, f"{path}, row 1")
 
@@ -85,12 +88,15 @@ def gather(
 ) -> Iterator[Row]:
     """Each row that is fit, under `row`, with its split."""
     exact = ExactDuplicates()
-    names = arguments.talks() if what == "conversations" else []
-    for path, name in zip_longest(getattr(arguments, what), names):
-        rows = tqdm(sources.rows(path, SPLITS[what]), desc=f"Reading {what}", unit=" rows")
-        for number, row in enumerate(rows, start=1):
+    for path, name, language in arguments.talks() if what == "conversations" else others(what, arguments):
+        rows = tqdm(whole(what, path), desc=f"Reading {what}", unit=" rows")
+        for number, (row, fault) in enumerate(rows, start=1):
             read["rows"] += 1
             try:
+                if fault:
+                    raise Unfit(fault)
+                if language not in ("any", row.get("language")):
+                    raise Unfit("language")
                 made, prompt = READERS[what](row, arguments, f"{path}, row {number}")
                 if exact.seen(files.to_json(made)):
                     raise Unfit("exact_duplicates")
@@ -104,6 +110,22 @@ def gather(
                 continue
             kept[split] += 1
             yield {"row": made | ({"source": name} if name else {}), "split": split}
+
+
+def others(what: str, arguments: TextArguments) -> list[Talk]:
+    """The places of rows that do not say what source they are of."""
+    return [Talk(path, "", "any") for path in getattr(arguments, what)]
+
+
+def whole(what: str, path: str) -> Iterator[tuple[Row, str | None]]:
+    """The rows of a place, with a fault where one is known; a conversation that lies in messages is one row."""
+    rows = sources.rows(path, SPLITS[what])
+    for first in islice(rows, 1):
+        rows = chain([first], rows)
+        if what == "conversations" and trees.are_of(first):
+            yield from trees.conversations(rows, path)
+        else:
+            yield from ((row, None) for row in rows)
 
 
 def side(what: str, row: Row, prompt: str, arguments: TextArguments) -> str:
@@ -127,7 +149,7 @@ def conversation(row: Row, arguments: TextArguments, where: str) -> tuple[Row, s
     elif "prompt" in row and "completion" in row:
         messages = [{"role": "user", "content": row["prompt"]}, {"role": "assistant", "content": row["completion"]}]
     else:
-        needed = "messages, prompt and completion, or instruction and output"
+        needed = "messages, prompt and completion, instruction and output, or message_id and parent_id"
         raise ValueError(f"{where}: need the columns {needed}, got {', '.join(row)}")
     roles = [one["role"] for one in messages]
     spoken = roles[1:] if roles[:1] == ["system"] else roles

@@ -226,7 +226,7 @@ def test_questions_of_yes_or_no_that_are_nobodys_are_all_measured(tmp_path):
 @pytest.mark.parametrize(
     ("what", "row", "problem"),
     [
-        ("conversations", {"text": "x"}, "row 1: need the columns messages, prompt and completion, or"),
+        ("conversations", {"text": "x"}, "row 1: need the columns messages, prompt and completion, instruction"),
         ("conversations", {"messages": [{"from": "x"}]}, "need messages of role and content"),
         ("preferences", {"prompt": "x", "chosen": "y"}, "need the columns prompt, chosen, rejected"),
         ("yesno", {"question": "x"}, "need the columns question, passage, answer"),
