@@ -41,7 +41,8 @@ rows = load_dataset("data/{name}", "{config}", split="{split}")
 
 The split of a document follows from a hash of its words: no seed and no stage can put a training text into a test.
 Texts that two splits share, counted in the files as written: {overlap}. No training document shares
-{words} words in a row with a test document, a passage of `yesno` or a text of `evaluation_paths` (0: not looked for).
+{words} words in a row with a test document, a passage of `yesno` or a text of `evaluation_paths` (0: not looked for);
+nor does a conversation or preference to learn from, which shares none with a pair of `test/preferences.jsonl` either.
 
 ## Recipe
 

@@ -59,11 +59,16 @@ def write(folder: Path, arguments: TextArguments) -> tuple[list[str], dict[str, 
         finally:
             draft.unlink(missing_ok=True)
         tallies[what] = {"read": read["rows"], "removed": dict(sorted(removed.items())), "kept": dict(kept)}
-        if lacking := [name for split, name in FILES[what].items() if not kept[split]]:
-            raise ValueError(
-                f"nothing is left of `{what}` for {lacking[0]}: {read['rows']} read, removed: {dict(removed)}"
-            )
+        require_some(what, tallies[what])
     return names, tallies
+
+
+def require_some(what: str, told: Row) -> None:
+    """ValueError where no row is left for one of the files of a key."""
+    if lacking := [name for split, name in FILES[what].items() if not told["kept"].get(split)]:
+        raise ValueError(
+            f"nothing is left of `{what}` for {lacking[0]}: {told['read']} read, removed: {told['removed']}"
+        )
 
 
 def ready(arguments: TextArguments) -> None:
@@ -96,7 +101,7 @@ def gather(
                 if fault:
                     raise Unfit(fault)
                 if language not in ("any", row.get("language")):
-                    raise Unfit("language")
+                    raise Unfit("languages")
                 made, prompt = READERS[what](row, arguments, f"{path}, row {number}")
                 if exact.seen(files.to_json(made)):
                     raise Unfit("exact_duplicates")

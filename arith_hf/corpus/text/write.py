@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from arith_hf import files, provenance
-from arith_hf.corpus.text import census, documents, pairs, sources
+from arith_hf.corpus.text import census, documents, measured, pairs, sources
 from arith_hf.corpus.text.arguments import TextArguments
 
 Row = dict[str, Any]
@@ -27,6 +27,7 @@ def write(folder: Path, arguments: TextArguments, order: Callable[[str], Any]) -
     """The files, and what the manifest says of them: counts, overlaps, what each filter removed, whose texts."""
     names, of_pairs = pairs.write(folder, arguments)
     more, of_sources = documents.write(folder, arguments, pairs.passages(folder / "test" / "yesno.jsonl"))
+    measured.take_out(folder, arguments, of_pairs)
     taken = census.take(folder, sorted([*names, *more], key=order))
     return {**taken, "sources": of_sources, "pairs": of_pairs, "fetched": fetched(arguments)}
 

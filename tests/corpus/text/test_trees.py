@@ -127,7 +127,7 @@ def test_trees_are_read_like_other_conversations(tmp_path):
 
 def test_conversations_of_another_language_are_left_out(tmp_path):
     written, told = write(tmp_path, forest(90), conversation_languages=["ru"])
-    assert told["removed"]["language"] == 60
+    assert told["removed"]["languages"] == 60
     assert all(int(row["messages"][0]["content"][2:]) % 3 == 2 for row in written)
     assert written
 

@@ -1,0 +1,61 @@
+"""Conversations and preferences to learn from, and none of them that an evaluation holds.
+
+May not know how a text is compared, nor what a row must be. Rows are written before the documents, which must not hold
+what the tests among them ask, and test documents are known last: so what rows hold of these is taken out at the end.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from datasets.utils import tqdm
+
+from arith_hf import files
+from arith_hf.corpus.text import census, documents, pairs
+from arith_hf.corpus.text.arguments import TextArguments
+from arith_hf.text.contamination import Contamination
+
+Row = dict[str, Any]
+
+
+def take_out(folder: Path, arguments: TextArguments, tallies: dict[str, Row]) -> None:
+    """Leave out of the files the rows that share a long string of words with what is measured; the tallies say so.
+
+    ValueError where nothing is left of a file.
+    """
+    learned = {what: [name for name in pairs.FILES[what] if name != "test"] for what in tallies}
+    if not any(learned.values()) or not arguments.contamination_words:
+        return
+    known = Contamination(chain(tests(folder), documents.named(arguments)), arguments.contamination_words)
+    for what, splits in learned.items():
+        for split in splits:
+            path = folder / pairs.FILES[what][split]
+            files.write_jsonl(path, untainted(path, known))
+            left = sum(1 for _ in files.numbered(path))
+            if found := tallies[what]["kept"][split] - left:
+                removed = Counter(tallies[what]["removed"]) + Counter(contaminated=found)
+                tallies[what]["removed"] = dict(sorted(removed.items()))
+            tallies[what]["kept"][split] = left
+        pairs.require_some(what, tallies[what])
+
+
+def tests(folder: Path) -> Iterator[str]:
+    """Each text of the test files: documents, passages, questions, prompts and both answers."""
+    for path in sorted((folder / "test").glob("*.jsonl")):
+        for row in files.read_jsonl(path):
+            yield from (row["passage"], row["question"]) if "passage" in row else census.said(row)
+
+
+def untainted(path: Path, known: Contamination) -> Iterator[Row]:
+    for row in tqdm(files.read_jsonl(path), desc=f"Comparing {path.parent.name}/{path.stem}", unit=" rows"):
+        if not any(map(known.hit, said(row))):
+            yield row
+
+
+def said(row: Row) -> list[str]:
+    """The texts of a row, each compared by itself; not the system's, which thousands of rows may have in common."""
+    if "messages" in row:
+        return [one["content"] for one in row["messages"] if one["role"] != "system"]
+    return census.said(row)
