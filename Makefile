@@ -160,8 +160,11 @@ clean:
 	@test -n "$(MODEL)" -a -d $(R) || { echo "no recipes for MODEL=$(MODEL): nothing is removed"; exit 2; }
 	rm -rf $(D) $(C)
 
+# A worker for each core, of one thread each; every worker makes the small models that its tests share, so 8 at most.
+PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist worksteal
+
 test: $(SETUP)
-	$(BIN)/python -m pytest
+	$(PYTEST) $(ARGS)
 
 fuzz: $(SETUP)
 	$(BIN)/python -m pytest tests/fuzz --hypothesis-profile=fuzz --durations=0 $(ARGS)
@@ -176,7 +179,7 @@ lint: $(SETUP)
 	$(BIN)/lint-imports
 
 check: lint
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow" $(ARGS)
 
 format: $(SETUP)
 	$(BIN)/ruff check --fix .

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from benchmarks.__main__ import PARTS, main
-from benchmarks.measure import Row, rounded
+from benchmarks.measure import Row, peak_memory, rounded
 
 ROWS = {
     "stage": {"stage", "share"},
@@ -17,14 +17,17 @@ ROWS = {
 }
 
 
+LIGHT = [part for part in ROWS if part != "memory"]  # which starts two stages in processes of their own
+
+
 @pytest.fixture(scope="module")
 def report():
-    return main(["--quick"])
+    return main(["--quick", "--only", *LIGHT])
 
 
 def test_there_is_a_row_for_each_part(report):
     assert set(ROWS) == set(PARTS)
-    assert set(report["rows"]) == set().union(*ROWS.values())
+    assert set(report["rows"]) == set().union(*(ROWS[part] for part in LIGHT))
     assert report["quick"] is True
     assert {"processor", "cores", "threads", "versions", "commit"} <= set(report["machine"])
     assert json.loads(json.dumps(report)) == report
@@ -48,6 +51,21 @@ def test_both_arms_do_the_same_work(report):
     assert rows["stage"]["tokens"] > 0
     assert rows["seed_training"]["tokens"] == rows["seed_training"]["tokens_other"] > 0
     assert rows["seed_evaluation"]["tokens"] == rows["seed_evaluation_drafts"]["tokens"] > 0
+
+
+@pytest.mark.slow
+def test_the_memory_of_stages_is_measured():
+    rows = main(["--quick", "--only", "memory"])["rows"]
+    assert set(rows) == ROWS["memory"]
+    assert all(row["ours"] > 100 for row in rows.values()), "MiB: PyTorch alone takes more"
+
+
+def test_the_peak_of_a_process_is_its_own_and_a_failure_is_told():
+    mine = bytearray(b"x") * (300 << 20)
+    small, large = (peak_memory("-c", f"x = b'x' * ({size} << 20)") for size in (0, 64))
+    assert len(mine) / 2**20 > large > small + 60
+    with pytest.raises(RuntimeError, match="no such thing"):
+        peak_memory("-c", "raise SystemExit('no such thing')")
 
 
 def test_one_part_prints_a_table_and_a_json_line(capsys):

@@ -295,16 +295,12 @@ def test_an_adapter_without_its_base_or_on_another(adapter: Path, copy: Path) ->
         checkpoint.load(adapter)
 
 
-def test_the_real_command_says_it_in_one_line(copy: Path) -> None:
+def test_the_command_says_it_in_one_line(copy: Path, capsys: pytest.CaptureFixture) -> None:
     truncate(copy)
-    done = subprocess.run(
-        [sys.executable, "-m", "arith_hf", "solve", "--checkpoint", str(copy), "1 + 2"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert (done.returncode, len(done.stderr.splitlines()), done.stdout) == (2, 1, "")
-    assert "model.safetensors is broken" in done.stderr
+    assert main(["solve", "--checkpoint", str(copy), "1 + 2"]) == 2
+    said = capsys.readouterr()
+    assert (len(said.err.splitlines()), said.out) == (1, "")
+    assert "model.safetensors is broken" in said.err
 
 
 def test_a_merged_model_solves(adapter: Path, copy: Path, tmp_path: Path) -> None:

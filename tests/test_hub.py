@@ -100,13 +100,21 @@ def test_a_pushed_checkpoint_comes_back_and_answers_alike(server: HubServer, fin
     assert mine == theirs
 
 
-def test_the_real_command_names_a_bad_token_and_a_missing_repo(server: HubServer, pupil: Path, tmp_path: Path) -> None:
+def test_a_bad_token_and_a_missing_repo_are_named(
+    server: HubServer,
+    here: Callable[..., int],
+    pupil: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
     push = ("push", "--checkpoint", str(pupil), "--repo_id", "ada/tiny")
     pull = ("pull", "ada/none", "--output_dir", str(tmp_path / "pulled"))
     for arguments, token, said in ((push, "hf_wrong", "refuses the token"), (pull, TOKEN, "no repo ada/none")):
-        done = arith_hf(server.url, *arguments, token=token)
-        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
-        assert said in done.stderr
+        monkeypatch.setenv("HF_TOKEN", token)
+        assert here(*arguments) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert said in line
     assert not server.repos
     assert not list(tmp_path.iterdir())
 

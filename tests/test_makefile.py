@@ -11,10 +11,10 @@ from conftest import stage
 REPOSITORY = Path(__file__).parent.parent
 
 
-@pytest.fixture
-def chain(road: Path, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def finished(road: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished chain with its Makefile, from the corpus to the evaluation of its one model."""
-    root = tmp_path / "chain"
+    root = tmp_path_factory.mktemp("finished")
     for name in ("recipes/tiny", "data/tiny", "checkpoints/tiny/tokenizer", "checkpoints/tiny/pretrain"):
         shutil.copytree(road / name, root / name)  # with their times
     for name in ("sft", "lora", "dpo", "grpo"):
@@ -25,6 +25,12 @@ def chain(road: Path, tmp_path: Path) -> Path:
         (root / name).touch()
     assert stage(root, "evaluate", "--checkpoint", str(root / "checkpoints/tiny/pretrain")) == 0
     return root
+
+
+@pytest.fixture
+def chain(finished: Path, tmp_path: Path) -> Path:
+    """A copy of it that a test may change."""
+    return Path(shutil.copytree(finished, tmp_path / "chain"))
 
 
 def due(root: Path) -> list[str]:

@@ -13,7 +13,7 @@ from conftest import stage, write_recipes
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import AddedToken
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from arith_hf import files, lengths, tokenizer
 from arith_hf.__main__ import main
@@ -37,11 +37,16 @@ def write_texts(count: int = 150) -> list[str]:
 TEXTS = write_texts()
 
 
+def make(kind: str) -> PreTrainedTokenizerFast:
+    """A tokenizer of the kind; `places`: of digits by threes."""
+    if kind == "places":
+        return tokenizer.train("digits", places=3)
+    return tokenizer.train(kind, TEXTS, vocab_size=400)
+
+
 @pytest.fixture(scope="module", params=[*KINDS, "places"])
 def own(request):
-    if request.param == "places":
-        return tokenizer.train("digits", places=3)
-    return tokenizer.train(request.param, TEXTS, vocab_size=400)
+    return make(request.param)
 
 
 # Text and ids
@@ -188,15 +193,18 @@ def test_fingerprint_survives_saving_loading_padding_and_truncation(own, tmp_pat
         assert tokenizer.fingerprint(AutoTokenizer.from_pretrained(tmp_path / "again")) == before
 
 
-def test_fingerprint_is_the_same_in_another_process(own, tmp_path) -> None:
-    own.save_pretrained(tmp_path)
+def test_fingerprints_are_the_same_in_another_process(tmp_path) -> None:
+    known = {kind: make(kind) for kind in (*KINDS, "places")}
+    for kind, one in known.items():
+        one.save_pretrained(tmp_path / kind)
     code = (
         "import sys; from transformers import AutoTokenizer; from arith_hf import tokenizer\n"
-        "print(tokenizer.fingerprint(AutoTokenizer.from_pretrained(sys.argv[1])))"
+        "for path in sys.argv[1:]: print(tokenizer.fingerprint(AutoTokenizer.from_pretrained(path)))"
     )
     seeded = os.environ | {"PYTHONHASHSEED": "7", "PYTHONPATH": str(Path(tokenizer.__file__).parent.parent)}
-    done = subprocess.run([sys.executable, "-c", code, tmp_path], env=seeded, capture_output=True, text=True)
-    assert done.stdout.strip() == tokenizer.fingerprint(own), done.stderr
+    command = [sys.executable, "-c", code, *(str(tmp_path / kind) for kind in known)]
+    done = subprocess.run(command, env=seeded, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == [tokenizer.fingerprint(one) for one in known.values()], done.stderr
 
 
 def edit(folder: Path, change) -> None:
