@@ -81,6 +81,20 @@ def publish(server: HubServer) -> None:
         for n in range(40)
     ]
     dataset("tatsu-lab/alpaca", "default", "train", "data/train.parquet", [one | {"text": "..."} for one in tasks])
+    shared = {"deleted": False, "review_result": True, "tree_state": "ready_for_export", "lang": "en"}
+    trees = [
+        shared
+        | {
+            "message_id": f"{tree}/{place}",
+            "parent_id": f"{tree}/{place - 1}" if place else None,
+            "role": ("prompter", "assistant")[place % 2],
+            "text": sentence(rng),
+            "rank": 0 if place % 2 else None,
+        }
+        for tree in range(30)
+        for place in range(4)
+    ]
+    dataset("OpenAssistant/oasst1", "default", "train", "data/train.parquet", trees)
 
     def spoken(prompt: str, answer: str) -> list[dict]:
         turns = {"system": "You help.", "user": prompt, "assistant": answer}
@@ -138,6 +152,8 @@ def test_the_recipe_goes_from_names_on_the_hub_to_its_table(tmp_path):
         ["c4", "gutenberg"],
         ["fineweb", "wikipedia"],
     ]
+    tuned = files.read_json(tmp_path / "checkpoints/text/sft/training.json")
+    assert {"mix_alpaca", "mix_oasst1"} <= set(tuned["final"])
     found = files.read_json(tmp_path / "checkpoints/text/dpo/evaluate.json")
     assert "Salesforce/wikitext:wikitext-2-raw-v1@test" in found["perplexity"]
     assert found["yesno"]["n"] == 10
