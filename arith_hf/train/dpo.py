@@ -6,7 +6,9 @@ is the base without its adapter.
     accelerate launch --config_file recipes/accelerate/cpu.yaml -m arith_hf dpo --config recipes/M/dpo.yaml
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Any, cast
 
 from datasets import Dataset
@@ -39,14 +41,28 @@ class DpoArguments(stage.StageArguments):
             raise ValueError(f"need num_eval_pairs >= 0, got {self.num_eval_pairs}")
 
 
+class PairTrainer(DPOTrainer):
+    """Logs of an evaluation its loss: TRL's other numbers are means of batches, whose last may be smaller."""
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        self._metrics["eval"].clear()
+        super().log(logs, start_time)
+
+
 class Preferred(TrainerCallback):
     """At each evaluation: how likely both sides of held-out pairs are, as `arith-hf evaluate` measures it.
 
-    Puts them among the metrics: `eval_preferred` and the others of SCORES.
+    Puts them among the metrics: `eval_preferred` and the others of SCORES, and `eval_rewards/*`. Made before a step is
+    taken, so that the model is still its own reference.
     """
 
     def __init__(self, trainer: DPOTrainer, pairs: Dataset) -> None:
         self.trainer, self.pairs = trainer, list(pairs)
+        self.before = self.weigh()
+
+    def weigh(self) -> list[preferences.Likelihood]:
+        model = self.trainer.accelerator.unwrap_model(self.trainer.model)
+        return preferences.likelihoods(model, self.trainer.processing_class, self.pairs)
 
     def on_evaluate(
         self,
@@ -56,9 +72,30 @@ class Preferred(TrainerCallback):
         metrics: dict[str, float] | None = None,
         **kwargs: Any,
     ) -> None:
-        model = self.trainer.accelerator.unwrap_model(self.trainer.model)
-        found = preferences.summarize(preferences.likelihoods(model, self.trainer.processing_class, self.pairs))
-        tell(self.trainer, metrics, {f"eval_{key}": found[key] for key in SCORES})
+        found = self.weigh()
+        said = preferences.summarize(found)
+        scores = {key: said[key] for key in SCORES} | rewards(found, self.before, self.trainer.beta)
+        tell(self.trainer, metrics, {f"eval_{key}": value for key, value in scores.items()})
+
+
+def rewards(
+    found: Sequence[preferences.Likelihood], before: Sequence[preferences.Likelihood], beta: float
+) -> dict[str, float]:
+    """TRL's metrics of these names, each pair counted once; `before` are the likelihoods by the reference.
+
+    >>> one, two = preferences.Likelihood(-1.0, -3.0, 2, 2), preferences.Likelihood(-2.0, -2.0, 2, 2)
+    >>> rewards([one, two, two, two], [two] * 4, beta=0.5)["rewards/accuracies"]
+    0.25
+    """
+    chosen = [beta * (one.chosen - was.chosen) for one, was in zip(found, before, strict=True)]
+    rejected = [beta * (one.rejected - was.rejected) for one, was in zip(found, before, strict=True)]
+    both = list(zip(chosen, rejected, strict=True))
+    return {
+        "rewards/chosen": fmean(chosen),
+        "rewards/rejected": fmean(rejected),
+        "rewards/accuracies": fmean(one > other for one, other in both),
+        "rewards/margins": fmean(one - other for one, other in both),
+    }
 
 
 def main(argv: list[str]) -> None:
@@ -93,7 +130,7 @@ def prepare(argv: list[str]) -> tuple[DPOTrainer, stage.Run]:
     )
     held_out = validation.select(range(min(own.num_eval_pairs or len(validation), len(validation))))
     alone = model_config.use_peft or training.precompute_ref_log_probs  # the model tells what it was by itself
-    trainer = DPOTrainer(
+    trainer = PairTrainer(
         model=model,
         ref_model=None if alone else data.load_parent(model_config)[0],
         args=training,

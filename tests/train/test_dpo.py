@@ -1,5 +1,6 @@
 """Preference tuning: what is learned, against what, and what is refused."""
 
+import doctest
 import json
 import os
 import subprocess
@@ -17,6 +18,10 @@ from arith_hf.tasks.base import ERROR, Working
 from arith_hf.train import dpo
 
 ROOT = Path(__file__).parents[2]
+
+
+def test_examples():
+    assert doctest.testmod(dpo).failed == 0
 
 
 def argv(road: Path, output: Path, *more: str) -> list[str]:
@@ -99,6 +104,28 @@ def test_the_reference_stays_as_it_was(road, tmp_path, more):
     moved = [name for name, one in trainer.model.named_parameters() if not torch.equal(one, start[name])]
     trained = [name for name, one in trainer.model.named_parameters() if one.requires_grad]
     assert set(moved) == set(trained) != set()
+
+
+@pytest.mark.parametrize("more", [(), LORA])
+def test_the_rewards_of_an_evaluation_count_each_pair_once(road, tmp_path, more):
+    """As TRL has them of a batch of all pairs; of batches of 5 and 3 it logs the mean of two means."""
+    keys = ("--learning_rate", "0.1", "--per_device_eval_batch_size", "5", "--num_eval_generations", "0")
+    trainer, _ = dpo.prepare(argv(road, tmp_path / "dpo", *keys, *more))
+    trainer.train()
+    found, logged = trainer.evaluate(), trainer.state.log_history[-1]
+    own = {key: value for key, value in found.items() if key.startswith("eval_rewards/")}
+    batch = trainer._prepare_inputs(trainer.data_collator(list(trainer.eval_dataset)))
+    with torch.no_grad():
+        loss = trainer.compute_loss(trainer.model, batch)
+    assert len(trainer.eval_dataset) == 8
+    whole = {f"eval_{key}": value for key, (value,) in trainer._metrics["eval"].items() if key.startswith("rewards/")}
+    assert own == pytest.approx(whole, rel=1e-3, abs=1e-5)
+    assert own["eval_rewards/margins"] != 0
+    assert own.items() <= logged.items()
+    assert found["eval_loss"] == pytest.approx(float(loss), rel=1e-4)
+    for row in trainer.state.log_history:
+        means = {"eval_logps/chosen", "eval_logits/chosen", "eval_entropy", "eval_mean_token_accuracy"}
+        assert means.isdisjoint(row)
 
 
 def test_what_is_learned_is_both_completions_with_their_end(road, tmp_path):
