@@ -7,7 +7,7 @@ does, and it is not empty where all problems came out alike.
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from math import comb, expm1, inf, log1p
+from math import comb, expm1, inf, isfinite, log1p
 from typing import Any
 
 from arith_hf.metric.exact_answer import wilson
@@ -96,6 +96,15 @@ def sampling(rows: Sequence[Row]) -> Row:
             "exact_pass_at": {str(k): mean([sure_pass_at(one, k) for one in chances]) for k in KS if chances},
         }
     return found
+
+
+def require_finite(logprobs: Sequence[float]) -> None:
+    """ValueError where what a model makes of texts are no numbers, as nothing can be told of it then."""
+    if odd := sum(not isfinite(one) for one in logprobs):
+        raise ValueError(
+            f"{odd} of {len(logprobs)} likelihoods are no finite numbers: the training of this model diverged; train "
+            "it again with a lower learning_rate, or in float32"
+        )
 
 
 def mean(values: Sequence[float]) -> Row:

@@ -54,13 +54,32 @@ def write_mark(path: str | Path, content: Any, started: float) -> None:
     os.utime(path, (started, started))
 
 
-def to_json(content: Any) -> str:
-    """The text of a JSON file, as `write_json` writes it."""
-    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+def to_json(content: Any, indent: int | None = 2) -> str:
+    """The text of a JSON file, as `write_json` writes it; a number that JSON has none for is its name, see `named`."""
+    try:
+        text = json.dumps(content, indent=indent, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        text = json.dumps(named(content), indent=indent, ensure_ascii=False, allow_nan=False)
+    return text + "\n"
+
+
+def named(content: Any) -> Any:
+    """The content with names, which `float` reads back, for what are no finite numbers: such as a loss that diverged.
+
+    >>> named({"loss": [math.nan, -math.inf, 1.5]}), math.isnan(float("NaN"))
+    ({'loss': ['NaN', '-Infinity', 1.5]}, True)
+    """
+    if isinstance(content, dict):
+        return {key: named(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [named(value) for value in content]
+    if isinstance(content, float) and not math.isfinite(content):
+        return "NaN" if math.isnan(content) else "Infinity" if content > 0 else "-Infinity"
+    return content
 
 
 def write_jsonl(path: str | Path, rows: Iterable[dict[str, Any]]) -> None:
-    write_with(path, lambda stream: stream.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    write_with(path, lambda stream: stream.writelines(to_json(row, indent=None) for row in rows))
 
 
 def read_text(path: str | Path) -> str:
@@ -74,7 +93,7 @@ def read_text(path: str | Path) -> str:
 def read_json(path: str | Path) -> Any:
     """Content of a JSON file; ValueError names the file, line and column of what is broken.
 
-    NaN is taken, which the logs of trainers have.
+    NaN is taken, which trainer_state.json may have; files of ours have its name.
     """
     if (size := Path(path).stat().st_size) > LARGEST_JSON:
         raise ValueError(f"{path}: need a JSON file of at most {LARGEST_JSON} bytes, got {size}")

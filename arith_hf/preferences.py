@@ -136,6 +136,7 @@ def examine(model: Any, tokenizer: Any, accelerator: Any, path: Path, data: Path
     blocks: Row = {}
     for name, rows in pairs.items():
         found = together(model, tokenizer, accelerator, rows)
+        estimates.require_finite([value for one in found for value in (one.chosen, one.rejected)])
         before = together(reference, tokenizer, accelerator, rows) if reference else []
         places = list(range(len(rows)))
         blocks[name] = {

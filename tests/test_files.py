@@ -1,9 +1,26 @@
+import doctest
+import json
+import math
 import os
 import time
 
 import pytest
 
 from arith_hf import files
+
+
+def test_examples():
+    assert doctest.testmod(files).failed == 0
+
+
+@pytest.mark.parametrize(("value", "name"), [(math.nan, "NaN"), (math.inf, "Infinity"), (-math.inf, "-Infinity")])
+def test_what_json_has_no_number_for_is_written_by_name(tmp_path, value, name):
+    path = tmp_path / "rows.jsonl"
+    files.write_jsonl(path, [{"loss": value, "text": "é"}, {"steps": (1, {"loss": [value]})}])
+    files.write_json(tmp_path / "one.json", {"loss": value})
+    assert list(files.read_jsonl(path)) == [{"loss": name, "text": "é"}, {"steps": [1, {"loss": [name]}]}]
+    assert json.loads((tmp_path / "one.json").read_text()) == {"loss": name}
+    assert repr(float(name)) == repr(value)
 
 
 def test_a_mark_is_dated_at_the_start_of_its_stage(tmp_path):

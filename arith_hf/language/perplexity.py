@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from math import exp, inf, log
+from math import exp, log
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from tqdm.auto import tqdm
 from transformers import AutoModelForCausalLM
 
 from arith_hf.decoding import batches, ready, seeded
+from arith_hf.estimates import require_finite
 from arith_hf.tokenizer import plain
 
 RESAMPLES = 1000
@@ -149,8 +150,10 @@ def document_losses(
         bar = tqdm(total=len(mine), desc=what, unit="window", disable=not accelerator.is_main_process)
         nats = losses(model, mine, batch_size, bar)
         bar.close()
+    gathered = gather_object(nats)
+    require_finite(gathered)
     total = [0.0] * len(documents)
-    for one, found in zip(asked, gather_object(nats), strict=True):
+    for one, found in zip(asked, gathered, strict=True):
         total[one.document] += found
     return total
 
@@ -198,8 +201,7 @@ def estimate(documents: Sequence[Document], nats: Sequence[float]) -> Row:
 
 
 def by_token(sums: Any) -> float:
-    nats = float(sums[0] / sums[1])
-    return exp(nats) if nats < 700 else inf
+    return exp(min(float(sums[0] / sums[1]), 700))
 
 
 def by_byte(sums: Any) -> float:

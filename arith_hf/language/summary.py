@@ -40,11 +40,19 @@ def summarize(report: Row) -> str:
 
 def table_row(label: str, block: Row) -> str:
     return (
-        f"    {label:<18} perplexity {block['perplexity']:10.2f}{interval(block['perplexity_interval'], 2)}"
+        f"    {label:<18} perplexity {number(block['perplexity'], 2):>10}{interval(block['perplexity_interval'], 2)}"
         f"  bits per byte {block['bits_per_byte']:7.4f}{interval(block['bits_per_byte_interval'], 4)}"
     )
 
 
 def interval(found: list[float] | None, places: int) -> str:
     """A single document has none."""
-    return "" if found is None else f" [{found[0]:.{places}f}, {found[1]:.{places}f}]"
+    return "" if found is None else f" [{number(found[0], places)}, {number(found[1], places)}]"
+
+
+def number(value: float, places: int) -> str:
+    """
+    >>> number(31.25, 1), number(1e304, 1)
+    ('31.2', '1.0e+304')
+    """
+    return f"{value:.{places}f}" if value < 1e9 else f"{value:.1e}"

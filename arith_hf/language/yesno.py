@@ -13,6 +13,7 @@ from accelerate.utils import gather_object
 from tqdm.auto import tqdm
 
 from arith_hf import files
+from arith_hf.estimates import require_finite
 from arith_hf.language.perplexity import Window, losses, written
 from arith_hf.metric.exact_answer import wilson
 from arith_hf.protocols import choose
@@ -86,6 +87,7 @@ def measure(
         nats = losses(model, mine, batch_size, bar)
         bar.close()
     told = [-one for one in gather_object(nats)]
+    require_finite(told)
     samples = [
         {
             **row,

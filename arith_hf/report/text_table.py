@@ -118,7 +118,7 @@ def cell(block: Row | None, key: str, places: int) -> str:
 
 
 def number(value: float | None, places: int = 2) -> str:
-    return "" if value is None else f"{value:,.{places}f}"
+    return "" if value is None else f"{value:,.{places}f}" if value < 1e9 else f"{value:.1e}"
 
 
 def share(block: Row | None, key: str) -> str:

@@ -107,6 +107,8 @@ def begin(
         "device": training.device.type,
         "ancestors": provenance.ancestors(data["path"], made_by, parent),
     }
+    if "logging_nan_inf_filter" not in said:
+        training.logging_nan_inf_filter = False  # it logs a loss that is NaN as the mean of those before, or as 0
     lock = files.hold(output_dir) if training.process_index == 0 else None
     resume_from = resume.choose(training, output_dir, said, made)
     set_seed(training.seed)

@@ -1,15 +1,18 @@
 """The verb `evaluate` on a corpus of natural text: its files, its line, and what it refuses."""
 
+import doctest
 import json
 import shutil
 
 import pytest
+import torch
 import yaml
+from accelerate import Accelerator
 from prose import CONTEXT, SENTENCES
 
-from arith_hf import checkpoint, files, hub
+from arith_hf import checkpoint, files, hub, preferences
 from arith_hf.__main__ import main
-from arith_hf.language import evaluation, written, yesno
+from arith_hf.language import evaluation, perplexity, summary, written, yesno
 
 KEYS = {"sample_prompts": ["The", "El"], "sample_tokens": 12, "batch_size": 16}
 
@@ -20,6 +23,11 @@ def arguments(root, *more, stage="pretrain", **keys):
     (folder / "evaluate.yaml").write_text(yaml.safe_dump(KEYS | keys))
     where = ["--checkpoint", str(root / "checkpoints/prose" / stage)]
     return ["--config", str(folder / "evaluate.yaml"), *where, *more]
+
+
+@pytest.mark.parametrize("room", [perplexity, summary, yesno])
+def test_examples(room):
+    assert doctest.testmod(room).failed == 0
 
 
 @pytest.fixture
@@ -151,6 +159,27 @@ def test_what_cannot_be_is_refused_in_one_line(corpus, tmp_path, capsys, more, s
     assert main(["evaluate", *arguments(corpus, "--output_dir", str(tmp_path), *more)]) == 2
     assert said in capsys.readouterr().err
     assert not (tmp_path / "evaluate.json").exists()
+
+
+def test_of_a_model_that_diverged_nothing_is_told(mine):
+    """NaN is no perplexity, and neither likelier nor less likely than NaN: that would be an accuracy of chance."""
+    folder, data, broken = mine / "checkpoints/prose/pretrain", mine / "data/prose", mine / "broken"
+    model, own = checkpoint.load(folder)
+    torch.nn.init.constant_(model.lm_head.weight, torch.nan)
+    model.save_pretrained(broken)
+    own.save_pretrained(broken)
+    asked, pairs = (
+        yesno.read(data / evaluation.YESNO, None),
+        {"preferences": preferences.read(data, "preferences", None)},
+    )
+    for measure in (
+        lambda: evaluation.main(arguments(mine, "--checkpoint", str(broken))),
+        lambda: yesno.measure(model, own, asked, own.bos_token_id, CONTEXT, 8, Accelerator()),
+        lambda: preferences.examine(model, own, Accelerator(), broken, data, pairs),
+    ):
+        with pytest.raises(ValueError, match="are no finite numbers: the training of this model diverged; train it"):
+            measure()
+    assert not (broken / "evaluate.json").exists()
 
 
 def test_an_edited_test_set_is_refused(mine, capsys):

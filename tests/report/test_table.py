@@ -138,7 +138,7 @@ def damage(**changes):
         ),
         ("evaluate", lambda found: found | {"parameters": None}, "need parameters, got None"),
         ("evaluate", damage(exact_match=1.5), "nontrivial.exact_match is 1.5, need a share from 0 to 1"),
-        ("evaluate", damage(exact_match=float("nan")), "nontrivial.exact_match is nan, need a share"),
+        ("evaluate", damage(exact_match=float("nan")), "nontrivial.exact_match is 'NaN', need a share"),
         ("evaluate", damage(exact_match="0.5"), "nontrivial.exact_match is '0.5', need a share"),
         ("evaluate", damage(n=-1), "nontrivial.n is -1, need a count"),
         ("evaluate", damage(exact_match_interval=[0.5]), "exact_match_interval is .*, need two shares"),

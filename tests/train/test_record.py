@@ -1,11 +1,13 @@
 import doctest
+import json
 import shutil
 from datetime import datetime
 
 import pytest
+import texts
 from conftest import stage
 
-from arith_hf import files, provenance
+from arith_hf import files, provenance, report, sweep
 from arith_hf.__main__ import main
 from arith_hf.train import record
 
@@ -80,3 +82,21 @@ def test_a_run_that_was_gone_on_with_began_when_its_first_part_did(road, tmp_pat
     assert told["started"] == "2020-01-02T03:04:05+00:00"
     assert told["run_id"].startswith("pretrain-20200102T030405Z-")
     assert [row["eval_loss"] for row in told["history"]] == [row["eval_loss"] for row in whole["history"]]
+
+
+def test_a_run_that_diverged_is_told_by_name_in_json_that_any_reader_takes(tmp_path):
+    """And a sweep passes it over; the Trainer's own filter would log its loss as 0."""
+    root = texts.write(tmp_path)
+    assert stage(root, "pretrain", "--learning_rate", "1e30", "--max_grad_norm", "0") == 0
+    folder = root / "checkpoints/tiny/pretrain"
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    metrics, told = (
+        json.loads((folder / name).read_text(), parse_constant=refuse) for name in ("metrics.json", "training.json")
+    )
+    assert (metrics["eval_loss"], metrics["train_loss"]) == ("NaN", "NaN")
+    assert (told["final"]["loss"], told["final"]["eval_loss"], told["best"]) == ("NaN", "NaN", None)
+    assert sweep.result(sweep.Run({}, folder, []), "eval_loss", 0)["value"] is None
+    assert "pretrain" in report.html(folder.parent)
