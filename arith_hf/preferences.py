@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from accelerate import PartialState
 from accelerate.utils import gather_object
 
 from arith_hf import checkpoint, estimates, files, provenance
-from arith_hf.decoding import ready
+from arith_hf.decoding import hard_limit, ready
 from arith_hf.drafts import Guess, weigh
 from arith_hf.protocols import PROTOCOLS, choose
 from arith_hf.tokenizer import task_of
@@ -100,16 +101,27 @@ def shared(one: Sequence[int], other: Sequence[int]) -> int:
 def read(data: Path, name: str, num_samples: int | None) -> list[Row]:
     """The pairs of a protocol; FileNotFoundError or ValueError where a finished corpus has none."""
     file = PROTOCOLS[name].file
-    if not (data / "manifest.json").is_file():
-        raise FileNotFoundError(f"no finished corpus at {data}: run make corpus MODEL={data.name}")
-    if not (data / file).is_file():
-        raise FileNotFoundError(f"no pairs at {data / file}: give corpus.yaml num_preferences, or leave {name} out")
+    require(data, file)
     files.require_listed(data, file)
     rows = list(files.read_jsonl(data / file))
     check(rows, str(data / file))
     if not rows:
-        raise ValueError(f"{data / file} is empty: give corpus.yaml num_test, or leave {name} out")
+        lacking = "more pairs under `preferences`" if is_text(data) else "num_test"
+        raise ValueError(f"{data / file} is empty: give corpus.yaml {lacking}, or leave {name} out")
     return choose(rows, num_samples)
+
+
+def require(data: Path, file: str) -> None:
+    """FileNotFoundError says what makes a file or folder of pairs, where a corpus has none."""
+    if not (data / "manifest.json").is_file():
+        raise FileNotFoundError(f"no finished corpus at {data}: run make corpus MODEL={data.name}")
+    if not (data / file).exists():
+        lacking = "`preferences`, files of pairs" if is_text(data) else "num_preferences"
+        raise FileNotFoundError(f"no pairs at {data / file}: give corpus.yaml {lacking}, or ask for none")
+
+
+def is_text(data: Path) -> bool:
+    return bool(files.read_object(data / "manifest.json").get("task") == "text")
 
 
 def parent_of(path: Path) -> Path | None:
@@ -119,7 +131,8 @@ def parent_of(path: Path) -> Path | None:
         return None
     parent = Path(str(made.get("parent")))
     if not parent.is_dir() or provenance.weights_hash(parent) != made.get("parent_sha256"):
-        print(f"no rewards: {parent} is not there, or not what {path} started from any more", file=sys.stderr)
+        if PartialState().is_main_process:
+            print(f"no rewards: {parent} is not there, or not what {path} started from any more", file=sys.stderr)
         return None
     return parent
 
@@ -131,10 +144,15 @@ def examine(model: Any, tokenizer: Any, accelerator: Any, path: Path, data: Path
     """By protocol, what `arith-hf evaluate` reports of these pairs; each process reads its share of them."""
     for name, rows in pairs.items():
         check(rows, str(data / PROTOCOLS[name].file), marks_of(tokenizer))
-    started, parent = time.monotonic(), parent_of(path)
-    reference = checkpoint.load(parent)[0].to(accelerator.device) if parent and pairs else None
+    started, parent = time.monotonic(), parent_of(path) if pairs else None
+    reference = checkpoint.load(parent)[0].to(accelerator.device) if parent else None
     blocks: Row = {}
-    for name, rows in pairs.items():
+    for name, given in pairs.items():
+        rows = fitting(model, tokenizer, given)
+        if not rows and accelerator.is_main_process:
+            print(f"{name}: left out, none of {len(given)} pairs fits the positions of this model", file=sys.stderr)
+        if not rows:
+            continue
         found = together(model, tokenizer, accelerator, rows)
         estimates.require_finite([value for one in found for value in (one.chosen, one.rejected)])
         before = together(reference, tokenizer, accelerator, rows) if reference else []
@@ -143,11 +161,23 @@ def examine(model: Any, tokenizer: Any, accelerator: Any, path: Path, data: Path
             "protocol": PROTOCOLS[name].what,
             "files": {PROTOCOLS[name].file: files.sha256(data / PROTOCOLS[name].file)},
             **compare(found, before, places),
+            "too_long": len(given) - len(rows),
             **({"parent": str(parent)} if before else {}),
             "by_kind": {kind: compare(found, before, some) for kind, some in by_kind(rows).items()},
             "seconds": round(time.monotonic() - started, 1),
         }
     return blocks
+
+
+def fitting(model: Any, tokenizer: Any, rows: list[Row]) -> list[Row]:
+    """The pairs of which both sides fit the positions that the model has learned, the last token not being read."""
+    limit = hard_limit(model.config)
+    if limit is None:
+        return rows
+    encoded = [encode(tokenizer, row) for row in rows]
+    return [
+        row for row, (begun, *both) in zip(rows, encoded, strict=True) if len(begun) + max(map(len, both)) <= limit + 1
+    ]
 
 
 def together(model: Any, tokenizer: Any, accelerator: Any, rows: list[Row]) -> list[Likelihood]:

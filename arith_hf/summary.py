@@ -58,6 +58,8 @@ def preferred(block: Row) -> list[str]:
             f"  perplexity {part['perplexity_chosen']:.4f} chosen, {part['perplexity_rejected']:.4f} rejected"
             f"  n {part['n']}"
         )
+    if block.get("too_long"):
+        lines.append(f"  left out, as longer than the model's positions: {block['too_long']}")
     if "reward_accuracy" in block:
         lines.append(f"  since {block['parent']} the margin grew (chance 50 %)")
         for label, part in parts.items():

@@ -1,12 +1,19 @@
 """What a model makes of pairs: the numbers, the files, and the road from a corpus to the table."""
 
 import math
+import os
+import shutil
+import subprocess
+import sys
+from functools import partial
 
+import prose
 import pytest
 import torch
+from accelerate import Accelerator
 from conftest import stage
 
-from arith_hf import checkpoint, files, preferences
+from arith_hf import checkpoint, files, preferences, summary
 from arith_hf.preferences import Likelihood
 from arith_hf.report import measured, table
 
@@ -97,7 +104,52 @@ def test_a_corpus_without_pairs_is_said(road, tmp_path, capsys):
     files.write_json(tmp_path / "data/manifest.json", {"files": {}, "tokenizer_fingerprint": None})
     argv = ["--checkpoint", str(road / "checkpoints/tiny/pretrain"), "--dataset_name", str(tmp_path / "data")]
     assert stage(road, "evaluate", *argv, "--protocol", "preferences") == 2
-    assert "give corpus.yaml num_preferences, or leave preferences out" in capsys.readouterr().err
+    assert "give corpus.yaml num_preferences, or ask for none" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("task", "lacking"), [("expression", "num_preferences"), ("text", "`preferences`, files of")])
+def test_what_makes_pairs_is_said_of_the_corpus_that_lacks_them(tmp_path, task, lacking):
+    files.write_json(tmp_path / "manifest.json", {"task": task, "files": {}})
+    with pytest.raises(FileNotFoundError, match=f"give corpus.yaml {lacking}"):
+        preferences.read(tmp_path, "preferences", None)
+    files.write_jsonl(tmp_path / "test/preferences.jsonl", [])
+    lacking = {"text": "more pairs under `preferences`", "expression": "num_test"}[task]
+    with pytest.raises(ValueError, match=f"is empty: give corpus.yaml {lacking}"):
+        preferences.read(tmp_path, "preferences", None)
+
+
+def test_pairs_beyond_the_learned_positions_are_left_out_and_counted(tmp_path, capsys):
+    known = prose.make_tokenizer(300, ["The cat sat on the mat."])
+    model = prose.make_model(known, position_embedding="learned")
+    limit = model.config.max_position_embeddings
+    prompt = "The"
+    begun = len(known(prompt)["input_ids"])
+    rows = [
+        {"prompt": prompt, "chosen": ("x" * (room - 1)), "rejected": "y"}  # a token each, and the end
+        for room in (limit + 1 - begun, limit + 2 - begun)
+    ]
+    files.write_jsonl(tmp_path / "test/preferences.jsonl", rows)
+    examine = partial(preferences.examine, model, known, Accelerator(), tmp_path, tmp_path)
+    found = examine({"preferences": rows})["preferences"]
+    assert (found["n"], found["too_long"]) == (1, 1)
+    assert "  left out, as longer than the model's positions: 1" in summary.preferred(found)
+    assert examine({"preferences": rows[1:]}) == {}
+    assert "none of 1 pairs fits the positions of this model" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_of_two_processes_one_says_that_the_parent_changed(road, tmp_path):
+    place, parent = tmp_path / "dpo", road / "checkpoints/tiny/pretrain"
+    shutil.copytree(parent, place)
+    gone = {"command": "arith-hf dpo", "parent": str(tmp_path / "gone")}
+    files.write_json(place / "provenance.json", files.read_json(place / "provenance.json") | gone)
+    launch = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--main_process_port", "0"]
+    argv = ["--config", str(road / "recipes/tiny/evaluate.yaml"), "--checkpoint", str(place)]
+    command = [sys.executable, *launch, "-m", "arith_hf", "evaluate", *argv, "--protocol", "preferences"]
+    environment = os.environ | {"ACCELERATE_USE_CPU": "true"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("no rewards: ") == 1
 
 
 TEMPLATE = (

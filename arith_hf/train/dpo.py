@@ -8,6 +8,7 @@ is the base without its adapter.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import fmean
 from typing import Any, cast
 
@@ -117,6 +118,8 @@ def prepare(argv: list[str]) -> tuple[DPOTrainer, stage.Run]:
     if (limit := hard_limit(model.config)) and (training.max_length or limit + 1) > limit:
         raise ValueError(f"max_length: need at most {limit}, the positions of this model, got {training.max_length}")
     data.check_tokenizer(model_tokenizer, own.dataset_name)
+    if Path(own.dataset_name, "manifest.json").is_file():
+        preferences.require(Path(own.dataset_name), "preferences")
     splits = data.load(own.dataset_name, "preferences", preferences.COLUMNS)
     for rows in splits:
         preferences.check(rows, own.dataset_name, preferences.marks_of(model_tokenizer))

@@ -1,6 +1,7 @@
 """Preference tuning on natural text: answers are written as fine-tuning writes them, and end as they do there."""
 
 import json
+import shutil
 
 import pytest
 import talks
@@ -74,6 +75,13 @@ def test_a_pair_that_writes_a_token_of_the_model_is_named(tmp_path, mark):
 def test_a_number_of_pairs_below_none_is_refused(tmp_path):
     with pytest.raises(ValueError, match="need num_eval_pairs >= 0, got -1"):
         dpo.prepare([*argv(write(tmp_path), "dpo"), "--num_eval_pairs", "-1"])
+
+
+def test_a_corpus_without_pairs_is_said_to_need_files_of_them(tmp_path):
+    root = write(tmp_path)
+    shutil.rmtree(root / "data/tiny/preferences")
+    with pytest.raises(FileNotFoundError, match=r"no pairs at .*: give corpus.yaml `preferences`, files of pairs"):
+        dpo.prepare(argv(root, "dpo"))
 
 
 def test_more_than_the_learned_positions_is_refused(tmp_path):
