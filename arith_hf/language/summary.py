@@ -25,7 +25,8 @@ def summarize(report: Row) -> str:
         low, high = found["accuracy_interval"]
         lines += ["", f"yes or no: {found['accuracy']:.2%} [{low:.2%}, {high:.2%}] right, n {found['n']}"]
         lines.append(
-            f"  the more frequent answer {found['majority']:.2%}, chance 50 %; said yes {found['said_yes']:.2%}"
+            f"  by byte of the answer {found['accuracy_per_byte']:.2%}; "
+            f"the more frequent answer {found['majority']:.2%}, chance 50 %; said yes {found['said_yes']:.2%}"
         )
         if found["cut"]:
             lines.append(f"  passages cut from the left for want of room: {found['cut']}")

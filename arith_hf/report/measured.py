@@ -15,7 +15,7 @@ COSTS = ("parameters", "steps", "tokens", "seconds", "cpu_seconds", "train_steps
 NEEDED = ("n", "exact_match", "exact_match_interval", "parse_rate", "mean_tokens", "by_kind")
 SHARES = (
     *("exact_match", "steps_match", "parse_rate", "called_error", "flip_rate", "share", "accuracy", "confidence"),
-    *("preferred", "preferred_by_token", "reward_accuracy"),
+    *("preferred", "preferred_by_token", "reward_accuracy", "accuracy_per_byte"),
 )
 OBJECTS = ("faults", "outcomes", "calibration", "sampling", "faithfulness", "hints")
 

@@ -70,13 +70,16 @@ def perplexity_table(rows: list[Row], key: str = "perplexity", places: int = 2) 
 
 
 def yesno_table(rows: list[Row]) -> list[list[str]]:
-    """Header and rows: questions answered yes or no; [] where none was asked."""
+    """Header and rows: questions answered yes or no, by likelihood and by that of a byte; [] where none was asked."""
     lines = [
-        [one["stage"], share(found, "accuracy"), table.percent(found.get("majority")), f"{found['n']:,}"]
+        [
+            *(one["stage"], share(found, "accuracy"), table.percent(found.get("accuracy_per_byte"))),
+            *(table.percent(found.get("majority")), f"{found['n']:,}"),
+        ]
         for one in rows
         if (found := one["yesno"])
     ]
-    return [["yes or no", "right (95 %)", "more frequent answer", "n"], *lines] if lines else []
+    return [["yes or no", "right (95 %)", "by byte", "more frequent answer", "n"], *lines] if lines else []
 
 
 def costs_table(rows: list[Row]) -> list[list[str]]:

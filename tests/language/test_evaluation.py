@@ -70,6 +70,7 @@ def test_the_report_says_of_what_it_is(corpus, report):
     text = (out / "evaluate.txt").read_text()
     assert f"{found['perplexity']['en']['trained']['perplexity']:.2f}" in text
     assert "token frequencies" in text
+    assert f"by byte of the answer {found['yesno']['accuracy_per_byte']:.2%};" in text
 
 
 def test_the_card_of_a_pushed_checkpoint_tells_the_same(report):

@@ -47,7 +47,7 @@ def test_answers_and_samples_are_told(folder, capsys):
     text = printed(folder, capsys)
     assert "right (95 %)" in text
     assert "chosen likelier (95 %)" in text
-    assert "58.0% (45.0% to 67.0%)" in text
+    assert re.search(r"^dpo +58.0% \(45.0% to 67.0%\) +50.0% +60.0% +200$", text, re.MULTILINE), "and by byte"
     assert "'Hello'\n  pretrain, greedy: goes on / and on\n  pretrain, temperature 0.8: <script>" in text
     assert "128 tokens seen at most, windows 64 apart" in text
     assert max(map(len, text.splitlines()[:-1])) < 200
