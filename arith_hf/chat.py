@@ -11,7 +11,7 @@ front of each, `END` the token that ends what the assistant says:
 - alpaca: as instruct, behind a line that describes the task, or the system's text in its place.
 
 A message of the user may have an `input` (Alpaca's column) beside its `content`: alpaca writes it as `### Input:`, the
-others behind the content.
+others behind the content. A template of another's that knows no `input` is given both as one, see `joined`.
 """
 
 from collections.abc import Sequence
@@ -43,6 +43,26 @@ def messages(row: dict[str, Any]) -> list[Message]:
         asked = {"content": row["instruction"], "input": row.get("input") or ""}
         return [{"role": "user", **asked}, {"role": "assistant", "content": row["output"]}]
     return [{"role": "user", "content": row["prompt"]}, {"role": "assistant", "content": row["completion"]}]
+
+
+def whole(message: Message) -> str:
+    """What a message says, with its input behind it.
+
+    >>> whole({"role": "user", "content": "Add", "input": "1, 2"})
+    'Add\n\n1, 2'
+    """
+    return "\n\n".join(filter(None, (message["content"], message.get("input"))))
+
+
+def joined(messages: list[Message]) -> list[Message]:
+    """The messages without inputs of their own, for a template that would leave them out."""
+    return [{**message, "content": whole(message), "input": None} for message in messages]
+
+
+def knows_input(tokenizer: Any) -> bool:
+    """Whether the template writes what a message has as its input."""
+    probe = {"role": "user", "content": "content", "input": "[input]"}
+    return probe["input"] in tokenizer.apply_chat_template([probe], tokenize=False)
 
 
 def fault(messages: Any, marks: Sequence[str] = ()) -> str | None:

@@ -45,7 +45,7 @@ def read_texts(path: Path) -> Iterator[str]:
         if "text" in row:
             yield row["text"]
         elif "messages" in row:
-            yield "\n".join(message["content"] for message in row["messages"])
+            yield "\n".join(map(chat.whole, row["messages"]))
         elif "prompt" in row:
             ends = [row[name] for name in ("completion", "chosen", "rejected") if name in row]
             yield from (row["prompt"] + end for end in ends or [""])

@@ -57,14 +57,14 @@ def read(
     rows: Dataset, model_tokenizer: PreTrainedTokenizerBase, num_proc: int | None = None, source: str = ""
 ) -> Dataset:
     """One column `messages`; ValueError names the first row (of the source) that is no conversation to learn from."""
-    marks = model_tokenizer.all_special_tokens
+    marks, apart = model_tokenizer.all_special_tokens, chat.knows_input(model_tokenizer)
 
     def converse(row: dict[str, Any], index: int) -> dict[str, list[chat.Message]]:
         messages = chat.messages(row)
         if fault := chat.fault(messages, marks):
             of_source = f" of {source}" if source else ""
             raise ValueError(f"row {index + 1}{of_source} for fine-tuning: {fault}: {json.dumps(messages)[:120]}")
-        return {"messages": [{"input": None, **message} for message in messages]}
+        return {"messages": [{"input": None, **one} for one in (messages if apart else chat.joined(messages))]}
 
     return rows.map(
         converse,
@@ -94,7 +94,7 @@ def questions(rows: Dataset, model_tokenizer: PreTrainedTokenizerBase, count: in
     first = cast(list[list[chat.Message]], rows["messages"][:count])
     replies = [[message["role"] for message in messages].index("assistant") for messages in first]
     return {
-        messages[end - 1]["content"]: chat.prompt(model_tokenizer, messages[:end])
+        chat.whole(messages[end - 1]): chat.prompt(model_tokenizer, messages[:end])
         for messages, end in zip(first, replies, strict=True)
     }
 

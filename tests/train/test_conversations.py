@@ -39,6 +39,31 @@ def test_the_labels_are_the_replies_and_their_ends(tmp_path, name, columns):
     assert sorted(found) == sorted(reply + end for reply in SAID)
 
 
+INPUT = [{"messages": [{**ROWS[0][0], "input": "dog, cat"}, {**ROWS[0][1], "input": ""}]}]
+FOREIGN = chat.template("chat").replace("('\\n\\n' + message.input if message.input else '') + ", "")
+
+
+@pytest.mark.parametrize(
+    ("template", "behind"),
+    [
+        (chat.template("alpaca"), "\n\n### Input:\ndog, cat\n\n### Response:\n"),
+        (chat.template("instruct"), "\n\ndog, cat\n\n### Response:\n"),
+        (FOREIGN, "\n\ndog, cat\n\nAssistant:"),
+    ],
+)
+def test_an_input_arrives_in_the_words_of_every_template(tmp_path, template, behind):
+    root = write(tmp_path, "chat", INPUT * 4)
+    folder = root / "checkpoints/tiny/pretrain"
+    own = checkpoint.load_tokenizer(folder)
+    assert "input" not in FOREIGN
+    own.chat_template = template
+    own.save_pretrained(folder)
+    trainer, _ = sft.prepare(argv(root))
+    text = own.decode(trainer.train_dataset[0]["input_ids"])
+    assert f"{ASKED[0]}{behind}" in text
+    assert text.count("dog, cat") == 1
+
+
 @pytest.mark.parametrize("name", ["chatml", "chat"])
 @pytest.mark.parametrize("how", ["full", "lora"])
 def test_it_learns_to_answer_and_to_stop(tmp_path, name, how, capsys):

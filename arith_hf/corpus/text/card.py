@@ -29,7 +29,8 @@ rows = load_dataset("data/{name}", "{config}", split="{split}")
 ## Columns
 
 - `text`: a document; `source`: where it comes from. Files of `test` hold whole documents, to measure perplexity on.
-- `messages`: a conversation, role and content of each turn; `source`: where it comes from.
+- `messages`: a conversation, role and content of each turn, and `input` where some turn has one (Alpaca's); `source`:
+  where it comes from.
 - `prompt`, `chosen`, `rejected`: a question with a better and a worse answer.
 - `question`, `passage`, `answer`: of yes or no.
 

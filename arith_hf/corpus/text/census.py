@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from datasets.utils import tqdm
 
-from arith_hf import files
+from arith_hf import chat, files
 from arith_hf.corpus.census import Keys, distinct, key_of, shared, split_written
 from arith_hf.text.words import normalised
 
@@ -51,7 +51,7 @@ def count(path: Path) -> tuple[Row, Keys]:
 def said(row: Row) -> list[str]:
     """The texts of a row, first the one that it is told by."""
     if "messages" in row:
-        turns = [one["content"] for one in row["messages"] if one["role"] != "system"]
+        turns = [chat.whole(one) for one in row["messages"] if one["role"] != "system"]
         return [*turns, *(one["content"] for one in row["messages"] if one["role"] == "system")]
     if "passage" in row:
         return [f"{row['passage']} {row['question']}"]

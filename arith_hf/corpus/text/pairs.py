@@ -53,7 +53,8 @@ def write(folder: Path, arguments: TextArguments) -> tuple[list[str], dict[str, 
             for split, name in FILES[what].items():
                 if kept[split]:
                     files.write_jsonl(
-                        folder / name, (row["row"] for row in files.read_jsonl(draft) if row["split"] == split)
+                        folder / name,
+                        (even(row["row"], read["input"]) for row in files.read_jsonl(draft) if row["split"] == split),
                     )
                     names.append(name)
         finally:
@@ -114,6 +115,7 @@ def gather(
                 removed[str(reason)] += 1
                 continue
             kept[split] += 1
+            read["input"] += any("input" in one for one in made.get("messages", ()))
             yield {"row": made | ({"source": name} if name else {}), "split": split}
 
 
@@ -160,8 +162,29 @@ def conversation(row: Row, arguments: TextArguments, where: str) -> tuple[Row, s
     spoken = roles[1:] if roles[:1] == ["system"] else roles
     if not spoken or len(spoken) % 2 or spoken != ["user", "assistant"] * (len(spoken) // 2):
         raise Unfit("roles")
-    messages = [{"role": one["role"], "content": fit(with_input(one), arguments)} for one in messages]
-    return {"messages": messages}, next(one["content"] for one in messages if one["role"] == "user")
+    messages = [turn(one, arguments) for one in messages]
+    return {"messages": messages}, next(chat.whole(one) for one in messages if one["role"] == "user")
+
+
+def turn(message: Row, arguments: TextArguments) -> Row:
+    """A clean message; what the user asks something of stays beside it as `input`, both of them together not too long.
+
+    The template decides how that is written.
+    """
+    said = {"role": message["role"], "content": fit(with_input(message), arguments)}
+    if message["role"] == "user" and message.get("input"):
+        return said | {key: fit(message[key], arguments) for key in ("content", "input")}
+    return said
+
+
+def even(row: Row, inputs: int) -> Row:
+    """The row, each of its messages with an `input` where any of the corpus has one.
+
+    `datasets` takes the keys of the first rows for those of all.
+    """
+    if not inputs or "messages" not in row:
+        return row
+    return row | {"messages": [{"input": "", **message} for message in row["messages"]]}
 
 
 def message(one: Any, where: str) -> Row:

@@ -58,9 +58,24 @@ def plain(count: int = 60) -> list[dict]:
 )
 def test_conversations_of_every_form_become_messages(row, expected):
     made, prompt = pairs.conversation(row, Arguments(sources=["a"], source_paths=["x"]), "here")
-    assert [message["content"] for message in made["messages"]] == expected
+    assert [chat.whole(message) for message in made["messages"]] == expected
     assert [message["role"] for message in made["messages"]] == ["user", "assistant"] * (len(expected) // 2)
     assert prompt == expected[0]
+
+
+def test_an_input_stays_beside_its_instruction_for_the_template_that_writes_it(tmp_path):
+    """Where one message of a corpus has one all have it, so that `datasets` reads the first rows as the last."""
+    asked = [{"instruction": "Add", "input": f"1, {number}", "output": str(1 + number)} for number in range(60)]
+    written, _ = write(tmp_path, conversations=[*plain(), *asked])
+    found = [one for name in written for row in written[name] for one in row["messages"]]
+    assert all(set(one) == {"role", "content", "input"} for one in found)
+    assert {one["input"] for one in found if one["content"] == "Add"} >= {"1, 0", "1, 59"}
+    assert {one["input"] for one in found if one["content"] != "Add"} == {""}
+    sides = [{row["messages"][0]["input"] for row in written[name]} - {""} for name in sorted(written)]
+    assert all(sides), "one instruction with many inputs stands on both sides"
+    long = {"instruction": "x" * 60, "input": "y" * 60, "output": "z"}
+    _, tallies = write(tmp_path, conversations=[*plain(), long])
+    assert tallies["conversations"]["removed"]["max_turn_characters"] == 1
 
 
 def test_a_system_message_stands_first_only():
