@@ -8,7 +8,8 @@
 #   make verify-resume MODEL=smoke [ARGS='--kills 20']   kill each stage at random moments; is the result the same?
 #   make sweep STAGE=pretrain ARGS='--learning_rate 1e-4,3e-4'     a grid of runs of one stage, and a table
 #   make controls MODEL=expression-rl [SEEDS=3] [JOBS=2]   what reinforcement is worth, beside other uses of the same time
-#   make evaluate|report|solve|clean MODEL=...
+#   make evaluate|report|clean MODEL=...
+#   make solve MODEL=... [ARGS='--temperature 0.8']      a conversation with the last stage; text it goes on with, or answers
 #   make test | lint | check (lint and the fast tests) | fuzz | setup
 #   make bench                                           our ways beside others, as ratios (benchmarks/README.md)
 
@@ -153,7 +154,7 @@ verify-resume: $(foreach stage,$(filter sft gumbel pretrain,$(HAS)),$(C)/$(stage
 	@$(BIN)/python -m benchmarks.resume --recipes $(R) $(ARGS)
 
 solve: | $(SETUP)
-	@$(BIN)/arith-hf solve --checkpoint $(C)/$(lastword $(HAS))
+	@$(BIN)/arith-hf solve --checkpoint $(C)/$(lastword $(HAS)) $(ARGS)
 
 # Only what was made for this model, by name; the data of another model cannot be meant.
 clean:

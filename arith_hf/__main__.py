@@ -38,7 +38,7 @@ VERBS = {  # verb -> (module, function, what it does)
     "doctor": ("arith_hf.doctor", "main", "say what is wrong with a run of grpo, and what to try"),
     "evaluate": ("arith_hf.evaluate", "main", "measure a checkpoint on the saved test sets"),
     "lineage": ("arith_hf.lineage", "main", "print where a checkpoint comes from, and compare every hash on the way"),
-    "solve": ("arith_hf.solve", "main", "answer problems: interactive, one, or a JSONL file"),
+    "solve": ("arith_hf.solve", "main", "answer problems, or go on with text: interactive, one, or a JSONL file"),
     "merge": ("arith_hf.copies", "merge_main", "fold a LoRA adapter into a full checkpoint"),
     "export": ("arith_hf.copies", "export_main", "write the stock Llama or Qwen3 form of a checkpoint"),
     "push": ("arith_hf.hub", "push_main", "publish a checkpoint on the Hub"),

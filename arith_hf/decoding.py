@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from transformers import GenerationConfig
+from transformers.generation.streamers import BaseStreamer
 
 from arith_hf import chat
 
@@ -39,16 +40,27 @@ def batches(
 
 
 def complete(
-    model: Any, rows: list[list[int]], caps: list[int], ends: list[int], pad: int, temperature: float
+    model: Any,
+    rows: list[list[int]],
+    caps: list[int],
+    ends: list[int],
+    pad: int,
+    temperature: float,
+    streamer: BaseStreamer | None = None,
 ) -> list[list[int]]:
-    """What the model writes after each row of token ids; what follows an end token is padding. One padded batch."""
+    """What the model writes after each row of token ids; what follows an end token is padding. One padded batch.
+
+    `streamer` is given each token of a single row as it is written.
+    """
     width = max(map(len, rows))
     input_ids = torch.tensor([[pad] * (width - len(row)) + row for row in rows], device=model.device)
     attention_mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=model.device)
     choice = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {"do_sample": False}
     settings = GenerationConfig(max_new_tokens=max(caps), pad_token_id=pad, eos_token_id=ends, use_cache=True, **choice)
     with alone(model, settings):
-        written = model.generate(input_ids=input_ids, attention_mask=attention_mask, generation_config=settings)
+        written = model.generate(
+            input_ids=input_ids, attention_mask=attention_mask, generation_config=settings, streamer=streamer
+        )
     return [ids[:cap] for ids, cap in zip(written[:, width:].tolist(), caps, strict=True)]
 
 

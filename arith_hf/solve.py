@@ -1,23 +1,26 @@
 """The verb `solve`: a conversation with a checkpoint, the expressions given to it, or a file of them.
 
-May not know how an answer is generated (solver.py) or written (notation/).
+May not know how an answer is generated (solver.py) or written (notation/). A model of natural text goes on with what it
+is given, or answers it (language/talk.py).
 
     arith-hf solve --checkpoint DIR
     arith-hf solve --checkpoint DIR "5 + (10 - 3)"
     arith-hf solve --checkpoint DIR --input problems.jsonl --output answers.jsonl
+    arith-hf solve --checkpoint checkpoints/text-small/sft --temperature 0.8 "What does ls do?"
 """
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from tqdm.auto import tqdm
 from transformers.utils.logging import disable_progress_bar
 
-from arith_hf import checkpoint, files
+from arith_hf import checkpoint, files, notation
 from arith_hf.checkpoint import Arguments
+from arith_hf.language.talk import LENGTH, Talk
 from arith_hf.notation import Form
 from arith_hf.solver import MOST, Solver, to_seed
 
@@ -30,24 +33,53 @@ def main(argv: list[str]) -> int:
     """`arith-hf solve`: a conversation, the expressions given, or a file."""
     given = parse(argv)
     disable_progress_bar()  # of the loading, which takes no time
-    solver = Solver.from_pretrained(given.checkpoint)
     options = {"max_new_tokens": given.max_new_tokens, "temperature": given.temperature, "seed": given.seed}
+    if is_text(given.checkpoint):
+        talk(given, options)
+        return 0
+    solver = Solver.from_pretrained(given.checkpoint)
     if given.input:
         solve_file(solver, Path(given.input), Path(given.output), batch_size=given.batch_size, **options)
     elif given.expressions:
         for row in solver.solve(given.expressions, batch_size=given.batch_size, **options):
-            print(f"Expression: {row['problem']}\n\n{block(row, solver.form)}\n")
-            check(solver, row)
-            show_tokens(solver, row, given.top_tokens)
+            print(f"Expression: {row['problem']}")
+            show(solver, row, given.top_tokens)
     else:
-        converse(solver, options, given.top_tokens)
+
+        def answer(typed: str) -> None:
+            (row,) = solver.solve(typed, **options)
+            show(solver, row, given.top_tokens)
+
+        converse(answer, f"a problem such as {solver.form.EXAMPLE}", "Enter expression: ")
     return 0
+
+
+def is_text(path: str) -> bool:
+    return checkpoint.form_of(path) is notation.of("text")
+
+
+def talk(given: Any, options: dict[str, Any]) -> None:
+    """What a model of natural text makes of each text that is given, or of those that are typed, one after another."""
+    model = Talk.from_pretrained(given.checkpoint)
+
+    def answer(typed: str) -> None:
+        model.reply(typed, **options)
+        print()
+
+    for text in given.expressions:
+        print(f"> {text}")
+        model.said.clear()
+        answer(text)
+    if not given.expressions:
+        converse(answer, model.wanted, "> ")
 
 
 def parse(argv: list[str]) -> Any:
     """The arguments, checked before any model is loaded."""
     parser = Arguments("arith-hf solve", "Answer arithmetic expressions with a trained checkpoint.")
-    parser.add_argument("expressions", nargs="*", help="expressions to solve; none: a conversation")
+    parser.add_argument(
+        "expressions", nargs="*", help="expressions to solve, or texts to go on with; none: a conversation"
+    )
     parser.add_argument("--checkpoint", required=True, help="folder of a checkpoint, adapter or merged model")
     parser.add_argument("--input", help="JSONL file whose lines have `problem`")
     parser.add_argument(
@@ -56,7 +88,9 @@ def parse(argv: list[str]) -> Any:
     parser.add_argument("--overwrite", action="store_true", help="replace an output that exists")
     parser.add_argument("--batch_size", type=int, default=64, help="problems solved at once (default 64)")
     parser.add_argument(
-        "--max_new_tokens", type=int, help=f"cap on a completion (default: room for any right one, at most {MOST})"
+        "--max_new_tokens",
+        type=int,
+        help=f"cap on a completion (default: room for any right one, at most {MOST}; of natural text {LENGTH})",
     )
     parser.add_argument("--temperature", type=float, default=0.0, help="0 is greedy (default), else sampled")
     parser.add_argument("--seed", type=int, default=0, help="seed of the sampling (default 0)")
@@ -72,6 +106,8 @@ def parse(argv: list[str]) -> Any:
         raise ValueError("need --batch_size >= 1, --max_new_tokens >= 1 and --temperature >= 0")
     if given.top_tokens < 0 or (given.top_tokens and given.input):
         raise ValueError("need --top_tokens >= 0, and none with --input")
+    if is_text(given.checkpoint) and (given.input or given.top_tokens):
+        raise ValueError("need no --input and no --top_tokens with a model of natural text: give texts to go on with")
     if given.input:
         check_files(Path(given.input), Path(given.output), given.overwrite)
     return given
@@ -121,17 +157,21 @@ def show_tokens(solver: Solver, row: dict[str, Any], count: int) -> None:
         print(f"  {written!r:<24}" + "  ".join(f"{text!r} {share:.1%}" for text, share in choices))
 
 
-def converse(solver: Solver, options: dict[str, Any], top_tokens: int = 0) -> None:
+def show(solver: Solver, row: dict[str, Any], top_tokens: int) -> None:
+    """A solved problem, what is wrong with it, and what else the model thought of."""
+    print(f"\n{block(row, solver.form)}\n")
+    check(solver, row)
+    show_tokens(solver, row, top_tokens)
+
+
+def converse(answer: Callable[[str], None], wanted: str, label: str) -> None:
     """Ask, answer, repeat, until `exit`, `quit`, `q`, Ctrl+C or the end of the input."""
     if sys.stdin.isatty():
-        print(f"Type a problem such as {solver.form.EXAMPLE}; q to leave.", file=sys.stderr)
+        print(f"Type {wanted}; q to leave.", file=sys.stderr)
     try:
-        while (typed := input("Enter expression: ").strip()).lower() not in ("exit", "quit", "q"):
+        while (typed := input(label).strip()).lower() not in ("exit", "quit", "q"):
             try:
-                (row,) = solver.solve(typed, **options)
-                print(f"\n{block(row, solver.form)}\n")
-                check(solver, row)
-                show_tokens(solver, row, top_tokens)
+                answer(typed)
             except ValueError as error:
                 print(f"{error}\n")
     except (KeyboardInterrupt, EOFError):

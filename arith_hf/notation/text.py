@@ -48,7 +48,10 @@ def read_answer(completion: str) -> None:
 
 
 def refuse(*_: object, **__: object) -> NoReturn:
-    raise ValueError("natural text has no right answer: this needs a model of problems, such as MODEL=expression")
+    raise ValueError(
+        "natural text has no right answer: this needs a model of problems, such as MODEL=expression; "
+        "what one of text writes `arith-hf solve` and `arith-hf evaluate` show"
+    )
 
 
 room = completion = solution = begun = resumed = hinted = continued = read_working = pieces = refuse

@@ -5,7 +5,7 @@ import torch
 from conftest import stage
 from safetensors.torch import load_file
 from talks import ASKED, LONG, ROWS, SAID, write
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 
 from arith_hf import chat, checkpoint, files, solver
 from arith_hf.train import sft
@@ -90,6 +90,9 @@ def test_it_learns_to_answer_and_to_stop(tmp_path, name, how, capsys):
     assert its.decode(written, skip_special_tokens=True).strip() == SAID[0]
     assert len(written) < 40
     assert written[-1] == chat.end_ids(its)[-1]
+    (told,) = pipeline("text-generation", model=str(folder), trust_remote_code=True)(ROWS[0][:1], do_sample=False)
+    assert told["generated_text"][:-1] == ROWS[0][:1]
+    assert told["generated_text"][-1]["content"].strip() == SAID[0]
 
 
 def test_an_adapter_learns_the_tokens_that_pretraining_never_saw(tmp_path):
