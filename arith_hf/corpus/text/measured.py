@@ -12,7 +12,7 @@ from typing import Any
 
 from datasets.utils import tqdm
 
-from arith_hf import files
+from arith_hf import chat, files
 from arith_hf.corpus.text import census, documents, pairs
 from arith_hf.corpus.text.arguments import TextArguments
 from arith_hf.text.contamination import Contamination
@@ -57,5 +57,5 @@ def untainted(path: Path, known: Contamination) -> Iterator[Row]:
 def said(row: Row) -> list[str]:
     """The texts of a row, each compared by itself; not the system's, which thousands of rows may have in common."""
     if "messages" in row:
-        return [one["content"] for one in row["messages"] if one["role"] != "system"]
+        return [chat.whole(one) for one in row["messages"] if one["role"] != "system"]
     return census.said(row)
