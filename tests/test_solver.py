@@ -190,17 +190,19 @@ class Letters:
 
 def likelihoods(model: GPT2LMHeadModel, prompt: list[int], longest: int, temperature: float) -> dict[tuple, float]:
     """The probability of every completion of at most so many tokens, those cut off included."""
-    found, ahead = {}, [((), 1.0)]
-    while ahead:
-        ids, chance = ahead.pop()
-        if len(ids) == longest or ids[-1:] == (1,):
-            found[ids] = chance
-            continue
+    ended, ahead = {}, {(): 1.0}
+    for _ in range(longest):
         with torch.no_grad():
-            logits = model(torch.tensor([[*prompt, *ids]])).logits[0, -1]
+            logits = model(torch.tensor([[*prompt, *ids] for ids in ahead])).logits[:, -1]
         shares = (logits.double() / temperature).softmax(-1).tolist()
-        ahead += [((*ids, token), chance * share) for token, share in enumerate(shares)]
-    return found
+        longer = {
+            (*ids, token): chance * share
+            for (ids, chance), row in zip(ahead.items(), shares, strict=True)
+            for token, share in enumerate(row)
+        }
+        ended |= {ids: chance for ids, chance in longer.items() if ids[-1] == 1}
+        ahead = {ids: chance for ids, chance in longer.items() if ids[-1] != 1}
+    return ended | ahead
 
 
 SAMPLES = 20_000
