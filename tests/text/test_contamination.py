@@ -29,3 +29,24 @@ def test_no_evaluation_texts_hit_nothing():
 def test_no_words_are_no_gram():
     with pytest.raises(ValueError, match="at least 1 word, got 0"):
         Contamination([], n=0)
+
+
+def test_the_same_words_in_another_order_are_no_hit():
+    known = Contamination([NUMBERS])
+    assert not known.hit(" ".join(reversed(part(0, 13).split())))
+
+
+def test_what_is_added_later_is_looked_for_beside_the_first():
+    known = Contamination([part(0, 13)])
+    assert not known.hit(part(20, 13))
+    known.add([part(20, 13), part(5, 9)])
+    assert [known.hit(text) for text in (part(0, 13), part(20, 13), part(5, 9), part(14, 8))] == [*[True] * 3, False]
+
+
+def test_an_evaluation_of_many_words_takes_eight_bytes_of_each():
+    """As strings they took two hundred."""
+    count = 50_000
+    known = Contamination([" ".join(f"w{place}" for place in range(count))])
+    assert sum(grams.nbytes for grams in known.grams.values()) <= 8 * count
+    assert known.hit(" ".join(f"w{place}" for place in range(count - 13, count)))
+    assert not known.hit(" ".join(f"w{place}" for place in range(count, count + 1000)))
