@@ -31,6 +31,11 @@ def take(folder: Path, names: list[str]) -> Row:
     return {"files": counts, "overlap": {f"{one} and {two}": shared(texts[one], texts[two]) for one, two in pairs}}
 
 
+def prompts(folder: Path, names: list[str]) -> dict[int, str]:
+    """The split of each text or prompt of the files, by its key."""
+    return {text_key(said(row)[0]): split_written(name) for name in names for row in files.read_jsonl(folder / name)}
+
+
 def count(path: Path) -> tuple[Row, Keys]:
     """Counts of one file, and the keys of its texts or prompts."""
     written = array("Q")
@@ -38,7 +43,7 @@ def count(path: Path) -> tuple[Row, Keys]:
     sources: Counter[str] = Counter()
     for row in tqdm(files.read_jsonl(path), desc=f"Checking {path.parent.name}/{path.stem}", unit=" rows"):
         parts = said(row)
-        written.append(key_of(normalised(parts[0])))
+        written.append(text_key(parts[0]))
         characters += sum(map(len, parts))
         if "source" in row:
             sources[row["source"]] += 1
@@ -46,6 +51,11 @@ def count(path: Path) -> tuple[Row, Keys]:
     found.sort()
     counts = {"rows": len(found), "characters": characters, "sha256": files.sha256(path), "distinct": distinct(found)}
     return counts | ({"sources": dict(sorted(sources.items()))} if sources else {}), found
+
+
+def text_key(text: str) -> int:
+    """The same for texts that differ in case and punctuation alone."""
+    return key_of(normalised(text))
 
 
 def said(row: Row) -> list[str]:

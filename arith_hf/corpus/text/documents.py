@@ -14,7 +14,7 @@ from typing import Any
 from datasets.utils import tqdm
 
 from arith_hf import files
-from arith_hf.corpus.text import sources
+from arith_hf.corpus.text import census, sources
 from arith_hf.corpus.text.arguments import Source, TextArguments
 from arith_hf.corpus.text.splits import split_of
 from arith_hf.text.clean import clean
@@ -39,6 +39,11 @@ class Tally:
         self.removed[reason] += 1
         self.removed_characters[reason] += len(text)
 
+    def drop(self, text: str, split: str, reason: str) -> None:
+        """Remove what was kept."""
+        self.kept[split] -= 1
+        self.remove(text, reason)
+
     def told(self) -> Row:
         return {
             "path": self.path,
@@ -49,17 +54,25 @@ class Tally:
         }
 
 
-def write(folder: Path, arguments: TextArguments, evaluated: Iterable[str]) -> tuple[list[str], dict[str, Row]]:
-    """The names of the files, and the tally of each source; `evaluated` are texts that must not be trained on."""
+def write(
+    folder: Path, arguments: TextArguments, evaluated: Iterable[str], prompts: dict[int, str]
+) -> tuple[list[str], dict[str, Row]]:
+    """The names of the files, and the tally of each source.
+
+    `evaluated`: texts that must not be trained on; `prompts`: of each that stands elsewhere the key and the split.
+    """
     tallies = {source.name: Tally(source.path) for source in arguments.each()}
     draft = folder / DRAFT
     try:
         files.write_jsonl(draft, gather(arguments, tallies))
-        names = write_tests(folder, arguments)
-        tests = (row["text"] for row in of_split(draft, "test"))
+        names = []
+        for source in arguments.sources:  # a file of whole documents for each
+            names += write_shards(folder, source, apart(draft, "test", prompts, tallies, source), None, "test")
+        tests = (row["text"] for name in names for row in files.read_jsonl(folder / name))
         known = Contamination(chain(tests, evaluated, named(arguments)), arguments.contamination_words or 1)
         for split in ("validation", "train"):
-            rows = untainted(draft, split, known if arguments.contamination_words else None, tallies)
+            rows = apart(draft, split, prompts, tallies)
+            rows = untainted(rows, split, known if arguments.contamination_words else None, tallies)
             names += write_shards(folder, split, rows, arguments.shard_size if split == "train" else None)
             if split == "validation":  # a loss on what is trained on in part says less than that of a test
                 known.add(row["text"] for row in validated(folder))
@@ -139,12 +152,22 @@ def strings(value: Any) -> Iterator[str]:
             yield from strings(part)
 
 
-def untainted(draft: Path, split: str, known: Contamination | None, tallies: dict[str, Tally]) -> Iterator[Row]:
+def apart(
+    draft: Path, split: str, prompts: dict[int, str], tallies: dict[str, Tally], source: str | None = None
+) -> Iterator[Row]:
+    """The rows of a split whose text is no prompt of another, as where a conversation stands by its topic."""
+    for row in of_split(draft, split, source):
+        if prompts and prompts.get(census.text_key(row["text"]), split) != split:
+            tallies[row["source"]].drop(row["text"], split, "prompt_of_another_split")
+        else:
+            yield row
+
+
+def untainted(rows: Iterable[Row], split: str, known: Contamination | None, tallies: dict[str, Tally]) -> Iterator[Row]:
     """The rows of a split that share no long string of words with what is measured."""
-    for row in tqdm(of_split(draft, split), desc="Comparing with the evaluations", unit=" documents"):
+    for row in tqdm(rows, desc="Comparing with the evaluations", unit=" documents"):
         if known and known.hit(row["text"]):
-            tallies[row["source"]].remove(row["text"], "contaminated")
-            tallies[row["source"]].kept[split] -= 1
+            tallies[row["source"]].drop(row["text"], split, "contaminated")
         else:
             yield row
 
@@ -167,14 +190,6 @@ def of_split(draft: Path, split: str, source: str | None = None) -> Iterator[Row
     for row in files.read_jsonl(draft):
         if row["split"] == split and source in (None, row["source"]):
             yield {"text": row["text"], "source": row["source"]}
-
-
-def write_tests(folder: Path, arguments: TextArguments) -> list[str]:
-    """A file of whole documents for each source."""
-    names: list[str] = []
-    for source in arguments.sources:
-        names += write_shards(folder, source, of_split(folder / DRAFT, "test", source), None, "test")
-    return names
 
 
 def write_shards(folder: Path, stem: str, rows: Iterable[Row], size: int | None, part: str = "pretrain") -> list[str]:

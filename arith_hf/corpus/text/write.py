@@ -26,7 +26,8 @@ def ready(arguments: TextArguments) -> None:
 def write(folder: Path, arguments: TextArguments, order: Callable[[str], Any]) -> Row:
     """The files, and what the manifest says of them: counts, overlaps, what each filter removed, whose texts."""
     names, of_pairs = pairs.write(folder, arguments)
-    more, of_sources = documents.write(folder, arguments, pairs.passages(folder / "test" / "yesno.jsonl"))
+    passages = pairs.passages(folder / "test" / "yesno.jsonl")
+    more, of_sources = documents.write(folder, arguments, passages, census.prompts(folder, names))
     measured.take_out(folder, arguments, of_pairs)
     taken = census.take(folder, sorted([*names, *more], key=order))
     return {**taken, "sources": of_sources, "pairs": of_pairs, "fetched": fetched(arguments)}

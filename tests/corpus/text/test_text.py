@@ -140,6 +140,28 @@ def test_no_training_text_shares_words_with_a_validation_text(tmp_path):
     assert manifest["sources"]["a"]["removed"]["contaminated"] > 0
 
 
+@pytest.mark.parametrize("key", ["conversations", "preferences", "yesno"])
+def test_a_document_that_is_a_prompt_of_another_split_is_left_out_and_counted(key, tmp_path):
+    """Else the proof at the end would refuse the corpus, after all the work."""
+    prompts = [document(number) for number in range(60)]
+    made = {
+        "conversations": [{"prompt": one, "completion": "Yes.", "topic": f"t{one}"} for one in prompts],
+        "preferences": [{"prompt": one, "chosen": "Yes.", "rejected": "No.", "topic": f"t{one}"} for one in prompts],
+        "yesno": [{"passage": one[:90], "question": one[91:], "answer": True} for one in prompts],
+    }
+    manifest = make(
+        tmp_path / "m",
+        source_paths=[source(tmp_path)],
+        contamination_words=0,
+        **{key: [write_jsonl(tmp_path / f"{key}.jsonl", made[key])]},
+    )
+    assert set(manifest["overlap"].values()) == {0}
+    told = manifest["sources"]["a"]
+    assert set(told["removed"]) == {"prompt_of_another_split"}
+    assert 0 < told["removed"]["prompt_of_another_split"] <= 60, "no document but the prompts"
+    assert sum(told["kept"].values()) + told["removed"]["prompt_of_another_split"] == 120
+
+
 def test_the_texts_of_an_evaluation_are_found_however_deep_they_lie(tmp_path):
     """Else a set of conversations would be trained on, and nothing said."""
     asked = [{"messages": [{"role": "user", "content": document(number)}]} for number in range(120)]
@@ -258,7 +280,7 @@ def test_an_interrupted_corpus_is_known_as_one_and_begun_again(tmp_path, monkeyp
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("arith_hf.corpus.text.documents.write_tests", stop)
+        patch.setattr("arith_hf.corpus.text.documents.write_shards", stop)
         with pytest.raises(KeyboardInterrupt):
             make(tmp_path / "two" / "m", source_paths=[path])
     assert not (tmp_path / "two" / "m" / "manifest.json").exists()
