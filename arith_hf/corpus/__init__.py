@@ -2,7 +2,7 @@
 
 May not know any tokenizer, model or trainer; what a row holds is known to the room of its task beside this file.
 The manifest is removed first and written last, so that a folder with one is a finished corpus. provenance.json is there
-from then on, so that an interrupted corpus is known as one, and may be made again.
+from then on, so that an interrupted corpus is known as one, and may be made again; one of text goes on where it was.
 
     arith-hf corpus --config recipes/expression/corpus.yaml
 """
@@ -53,7 +53,10 @@ def analyze(arguments: Any) -> None:
     started = time.perf_counter()
     with TemporaryDirectory(prefix="arith-hf-") as aside:
         name = Path(arguments.output_dir or "corpus").name
-        manifest = build(dataclasses.replace(arguments, output_dir=str(Path(aside, name))))
+        try:
+            manifest = build(dataclasses.replace(arguments, output_dir=str(Path(aside, name))))
+        except KeyboardInterrupt as stop:
+            raise KeyboardInterrupt("interrupted; nothing was written, the same command counts anew") from stop
     closing(arguments.task)(f"{arguments.output_dir} (nothing written)", manifest, time.perf_counter() - started)
 
 
@@ -86,7 +89,7 @@ def build(arguments: Any, command: str | None = None) -> dict[str, Any]:
     folder, of = Path(arguments.output_dir), room(arguments.task)
     require_own(folder)
     write = of_text(of, arguments) if arguments.task == "text" else of_problems(of, arguments)
-    clear(folder, made)
+    clear(folder, made, spared=of.DRAFT if arguments.task == "text" else None)
     parts = write(folder)
     # Neither the place nor the number of workers changes what is in the files, nor do pairs that are not asked for.
     unsaid = () if getattr(arguments, "num_preferences", 1) else ("num_preferences",)
@@ -136,8 +139,8 @@ def of_problems(of: ModuleType, arguments: CorpusArguments) -> Writer:
 
 def of_text(of: ModuleType, arguments: Any) -> Writer:
     """Writes the files of text; the sources, which may not be there, are opened before."""
-    of.ready(arguments)
-    return lambda folder: of.write(folder, arguments, place)
+    head = of.ready(arguments)
+    return lambda folder: of.write(folder, arguments, place, head)
 
 
 def require_own(folder: Path) -> None:
@@ -165,11 +168,15 @@ def rows_in(folder: Path) -> list[Path]:
     return [path for part in FOLDERS for path in sorted((folder / part).glob("*.jsonl"))]
 
 
-def clear(folder: Path, made: dict[str, Any]) -> None:
-    """Remove the manifest first, say what is made here, remove every file that an earlier recipe may have left."""
+def clear(folder: Path, made: dict[str, Any], spared: str | None) -> None:
+    """Remove the manifest first, say what is made here, remove every file that an earlier recipe may have left.
+
+    The one that is `spared` knows by itself whether this recipe may go on from it.
+    """
     (folder / "manifest.json").unlink(missing_ok=True)
     files.write_json(folder / provenance.NAME, made)
-    for old in (folder / FACTS, *rows_in(folder), *folder.glob("*/.*.part")):  # those a killed run had begun
+    begun = (path for path in folder.glob("*/.*.part") if path != folder / str(spared))  # by a killed run
+    for old in (folder / FACTS, *rows_in(folder), *begun):
         old.unlink(missing_ok=True)
 
 

@@ -6,13 +6,16 @@ May not know what the rows are for. Nothing is gathered, so memory is flat; a lo
 import os
 from collections.abc import Iterator
 from glob import escape, glob
-from itertools import groupby
+from itertools import groupby, islice
 from lzma import LZMAError
 from pathlib import Path
 from typing import Any
 
 from datasets import load_dataset
 from datasets.exceptions import DatasetGenerationError
+from huggingface_hub import HfApi
+
+from arith_hf import files, provenance
 
 KINDS = {"txt": "text", "text": "text", "md": "text", "jsonl": "json", "ndjson": "json", "parquet": "parquet"}
 PACKED = ("gz", "zst", "xz", "bz2")
@@ -20,9 +23,9 @@ UNREADABLE = (OSError, EOFError, LZMAError, ValueError, DatasetGenerationError) 
 Row = dict[str, Any]
 
 
-def texts(path: str, column: str, split: str) -> Iterator[str]:
+def texts(path: str, column: str, split: str, passed: int = 0) -> Iterator[str]:
     """The strings of a column, in the order of the files' names; ValueError names the first row without one."""
-    for number, row in enumerate(rows(path, split), start=1):
+    for number, row in enumerate(rows(path, split, passed), start=passed + 1):
         text = row.get("text" if "text" in row and len(row) == 1 else column)
         if not isinstance(text, str):
             raise ValueError(f"{path}, row {number}: need a text in the column `{column}`, got {told(row, column)}")
@@ -33,26 +36,49 @@ def told(row: Row, column: str) -> str:
     return repr(row[column])[:40] if column in row else f"the columns {', '.join(row)}"
 
 
-def rows(path: str, split: str = "train") -> Iterator[Row]:
-    """Each row of local files, or of a dataset of the Hub, `name`, `name:config` or either with `@split`."""
+def rows(path: str, split: str = "train", passed: int = 0) -> Iterator[Row]:
+    """Each row of local files, or of a dataset of the Hub, `name`, `name:config` or either with `@split`.
+
+    As many as were `passed` before are left out.
+    """
     found = local(path)
     if found is None:
         name, _, after = path.partition("@")
-        yield from reading(path, *from_hub(name), after or split)
+        yield from reading(path, *from_hub(name), after or split, passed)
         return
-    for kind, of_kind in groupby(found, kind_of):
+    kinds = [(kind, list(of_kind)) for kind, of_kind in groupby(found, kind_of)]
+    if len(kinds) == 1:
+        yield from of_kinds(path, kinds, passed)
+    else:  # how many were of which kind is not known
+        yield from islice(of_kinds(path, kinds, 0), passed, None)
+
+
+def of_kinds(path: str, kinds: list[tuple[str, list[Path]]], passed: int) -> Iterator[Row]:
+    for kind, of_kind in kinds:
         paths = [one for one in of_kind if kind != "json" or one.stat().st_size]  # empty ones `datasets` cannot read
         try:
-            yield from of_files(kind, paths)
+            yield from of_files(kind, paths, passed)
         except UNREADABLE as error:
             odd = next((one for one in paths if not readable(kind, one)), path) if len(paths) > 1 else paths[0]
             raise ValueError(f"{odd} could not be read: {' '.join(str(error).split())}") from error
 
 
-def of_files(kind: str, paths: list[Path]) -> Iterator[Row]:
+def of_files(kind: str, paths: list[Path], passed: int = 0) -> Iterator[Row]:
     options: Row = {"sample_by": "document"} if kind == "text" else {}
-    named = [escape(str(one)) for one in paths]
-    yield from load_dataset(kind, data_files=named, split="train", streaming=True, **options) if named else ()
+    if paths:
+        named = [escape(str(one)) for one in paths]
+        yield from load_dataset(kind, data_files=named, split="train", streaming=True, **options).skip(passed)
+
+
+def state(path: str) -> str | None:
+    """What changes when the rows do: a hash of the local files, the commit of a dataset of the Hub."""
+    found = local(path)
+    if found is not None:
+        return provenance.digest([[str(one), files.sha256(one)] for one in found])
+    try:
+        return HfApi().dataset_info(from_hub(path.partition("@")[0])[0]).sha
+    except OSError:  # it may be read from the cache
+        return None
 
 
 def readable(kind: str, path: Path) -> bool:
@@ -103,10 +129,10 @@ def from_hub(name: str) -> tuple[str, str | None]:
     return name, config or None
 
 
-def reading(path: str, name: str, config: str | None, split: str) -> Iterator[Row]:
+def reading(path: str, name: str, config: str | None, split: str, passed: int) -> Iterator[Row]:
     """Rows of the Hub as they stream; ValueError names the source that cannot be read."""
     try:
-        stream = iter(load_dataset(name, config, split=split, streaming=True))
+        stream = iter(load_dataset(name, config, split=split, streaming=True).skip(passed))
     except (OSError, ValueError) as error:
         offline = os.environ.get("HF_HUB_OFFLINE", "0") not in ("0", "")
         hint = " (HF_HUB_OFFLINE is set: HF_HUB_OFFLINE=0 allows the network)" if offline else ""

@@ -8,28 +8,34 @@ from pathlib import Path
 from typing import Any
 
 from arith_hf import files, provenance
-from arith_hf.corpus.text import census, documents, measured, pairs, sources
+from arith_hf.corpus.text import census, documents, draft, measured, pairs, sources
 from arith_hf.corpus.text.arguments import TextArguments
 
 Row = dict[str, Any]
 
 
-def ready(arguments: TextArguments) -> None:
-    """ValueError or FileNotFoundError where a source cannot be read, or has not the columns that it needs."""
+def ready(arguments: TextArguments) -> Row:
+    """The head of the draft; ValueError or FileNotFoundError where a source cannot be read, or lacks its columns."""
     for source in arguments.each():
         next(sources.texts(source.path, source.column, source.split), None)
     for path in arguments.evaluation_paths:
         next(sources.rows(path), None)
     pairs.ready(arguments)
+    return draft.head(arguments)
 
 
-def write(folder: Path, arguments: TextArguments, order: Callable[[str], Any]) -> Row:
+def write(folder: Path, arguments: TextArguments, order: Callable[[str], Any], head: Row) -> Row:
     """The files, and what the manifest says of them: counts, overlaps, what each filter removed, whose texts."""
-    names, of_pairs = pairs.write(folder, arguments)
-    passages = pairs.passages(folder / "test" / "yesno.jsonl")
-    more, of_sources = documents.write(folder, arguments, passages, census.prompts(folder, names))
-    measured.take_out(folder, arguments, of_pairs)
-    taken = census.take(folder, sorted([*names, *more], key=order))
+    try:
+        names, of_pairs = pairs.write(folder, arguments)
+        passages = pairs.passages(folder / "test" / "yesno.jsonl")
+        more, of_sources = documents.write(folder, arguments, passages, census.prompts(folder, names), head)
+        measured.take_out(folder, arguments, of_pairs)
+        taken = census.take(folder, sorted([*names, *more], key=order))
+    except KeyboardInterrupt as stop:
+        told = "interrupted; the same command goes on behind the last document that was judged"
+        raise KeyboardInterrupt(told) from stop
+    (folder / draft.NAME).unlink()
     return {**taken, "sources": of_sources, "pairs": of_pairs, "fetched": fetched(arguments)}
 
 

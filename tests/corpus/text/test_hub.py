@@ -116,3 +116,56 @@ def test_perplexity_is_taken_of_sets_by_name(tmp_path):
         publish(server, tmp_path)
         done = run(server, tmp_path, "-c", code, module=False)
     assert done.stdout.splitlines() == ["ada/texts:tales 1 tale3w0 None", "ada/texts:tales@train 80 tale0w0 None"]
+
+
+def test_rows_that_were_passed_are_left_out_and_a_new_commit_is_seen(tmp_path):
+    code = (
+        "from arith_hf.corpus.text import sources\n"
+        "name = 'ada/texts:tales'\n"
+        "found = list(sources.texts(name, 'text', 'train'))\n"
+        "same = [list(sources.texts(name, 'text', 'train', n)) == found[n:] for n in (0, 1, 49, 50, 51, 79, 80)]\n"
+        "print(len(found), *same, sources.state(name), sources.state(f'{name}@test'))"
+    )
+    with serve() as server:
+        publish(server, tmp_path)
+        first = run(server, tmp_path, "-c", code, module=False)
+        server.repos["ada/texts"].append(("4" * 40, server.repos["ada/texts"][-1][1]))
+        then = run(server, tmp_path, "-c", code, module=False)
+    assert first.stdout.split() == ["80", *["True"] * 7, "1" * 40, "1" * 40], first.stderr
+    assert then.stdout.split()[-2:] == ["4" * 40] * 2
+
+
+@pytest.mark.slow
+def test_an_interrupted_corpus_of_the_hub_goes_on_or_where_the_rows_may_be_others_starts_over(tmp_path):
+    recipe = tmp_path / "recipes" / "hub" / "corpus.yaml"
+    recipe.parent.mkdir(parents=True)
+    recipe.write_text(RECIPE, encoding="utf-8")
+    folder, argv = tmp_path / "data" / "hub", ("--config", "recipes/hub/corpus.yaml")
+    stopping = (
+        "import sys\n"
+        "from arith_hf import corpus\n"
+        "from arith_hf.corpus.text import gather\n"
+        "once, judged = gather.judged, []\n"
+        "def judge(*given):\n"
+        "    judged.append(1)\n"
+        "    if len(judged) == 66: raise KeyboardInterrupt\n"
+        "    return once(*given)\n"
+        "gather.judged = judge\n"
+        "corpus.main(['--config', 'recipes/hub/corpus.yaml'])"
+    )
+    corpora, told = [], []
+    with serve() as server:
+        publish(server, tmp_path)
+        for commit in (None, "1" * 40, "5" * 40):  # of the end; begun with the first
+            if commit:
+                assert "KeyboardInterrupt" in run(server, tmp_path, "-c", stopping, module=False).stderr
+                server.repos["ada/texts"][-1] = (commit, server.repos["ada/texts"][-1][1])
+            done = run(server, tmp_path, *argv)
+            assert done.returncode == 0, done.stderr
+            told.append(done.stderr)
+            names = ("manifest.json", *files.read_json(folder / "manifest.json")["files"])
+            corpora.append([(folder / name).read_bytes() for name in names])
+    assert corpora[0] == corpora[1] == corpora[2]
+    assert ["going on from" in one for one in told] == [False, True, False]
+    assert "in which 65 documents are judged" in told[1]
+    assert ["(files changed): starting over" in one for one in told] == [False, False, True]
