@@ -49,8 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def analyze(arguments: Any) -> None:
-    """The counts of a corpus, all of which is made aside and thrown away."""
+    """The plan of a corpus and its counts, for which all of it is made aside and thrown away."""
     started = time.perf_counter()
+    room(arguments.task).show_plan(arguments)
     with TemporaryDirectory(prefix="arith-hf-") as aside:
         name = Path(arguments.output_dir or "corpus").name
         try:

@@ -3,7 +3,8 @@
 from arith_hf.corpus.text.arguments import TextArguments as Arguments
 from arith_hf.corpus.text.card import write as write_card
 from arith_hf.corpus.text.draft import NAME as DRAFT
+from arith_hf.corpus.text.plan import show_plan
 from arith_hf.corpus.text.tables import show
 from arith_hf.corpus.text.write import ready, write
 
-__all__ = ["DRAFT", "Arguments", "ready", "show", "write", "write_card"]
+__all__ = ["DRAFT", "Arguments", "ready", "show", "show_plan", "write", "write_card"]

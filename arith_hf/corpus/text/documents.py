@@ -28,7 +28,7 @@ def write(
     `evaluated`: texts that must not be trained on; `prompts`: of each that stands elsewhere the key and the split.
     The draft, which begins with `head`, stays: until all is finished an interrupted corpus goes on from it.
     """
-    tallies = {source.name: Tally(source.path) for source in arguments.each()}
+    tallies = {source.name: Tally(source) for source in arguments.each()}
     path = folder / draft.NAME
     gather(path, head, arguments, tallies)
     names: list[str] = []

@@ -27,19 +27,20 @@ Row = dict[str, Any]
 class Tally:
     """What became of the documents of one source, and of their characters."""
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+    def __init__(self, source: Source) -> None:
+        self.path, self.budget = source.path, source.budget
         self.read: Counter[str] = Counter()
         self.removed: Counter[str] = Counter()
         self.removed_characters: Counter[str] = Counter()
         self.kept: Counter[str] = Counter()  # documents of each split
         self.characters = 0  # kept
         self.ended = False
+        self.reached = False  # the budget, before anything kept was removed
 
     def take(self, row: Row) -> None:
         """Count a line of the draft."""
         if "ended" in row:
-            self.ended = True
+            self.ended, self.reached = True, self.full()
             return
         self.read.update(documents=1, characters=row["read"])
         if "removed" in row:
@@ -47,6 +48,10 @@ class Tally:
         else:
             self.kept[row["split"]] += 1
             self.characters += len(row["text"])
+
+    def full(self) -> bool:
+        """Whether no more is to be read."""
+        return 0 < self.budget <= self.characters
 
     def remove(self, characters: int, reason: str) -> None:
         self.removed[reason] += 1
@@ -65,6 +70,8 @@ class Tally:
             "removed": dict(sorted(self.removed.items())),
             "removed_characters": dict(sorted(self.removed_characters.items())),
             "kept": dict(self.kept),
+            "kept_characters": self.characters,
+            **({"budget": self.budget, "budget_reached": self.reached} if self.budget else {}),
         }
 
 
@@ -105,13 +112,15 @@ def of_source(source: Source, arguments: TextArguments, tally: Tally, seen: Seen
     filters, passed = arguments.filters(source.language), tally.read["documents"]
     with tqdm(desc=f"Reading {source.name}", unit=" documents", initial=passed) as bar:
         for raw in sources.texts(source.path, source.column, source.split, passed):
-            if source.budget and tally.characters >= source.budget:
+            if tally.full():
                 break
             row = {"source": source.name, "read": len(raw), **judged(raw, filters, arguments, tally, seen)}
             tally.take(row)
             yield row
             bar.update()
-    yield {"source": source.name, "ended": True}
+    last = {"source": source.name, "ended": True}
+    tally.take(last)
+    yield last
 
 
 def judged(raw: str, filters: Filters, arguments: TextArguments, tally: Tally, seen: Seen) -> Row:

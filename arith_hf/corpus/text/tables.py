@@ -11,6 +11,11 @@ def show(folder: str, manifest: dict[str, Any], seconds: float) -> None:
     console = Console()
     console.print(of_files(f"{folder} in {seconds:.1f} s", manifest["files"]))
     console.print(of_sources(manifest["sources"]))
+    for name, told in manifest["sources"].items():
+        if told["kept_characters"] < told.get("budget", 0):
+            why = "was read until its budget" if told["budget_reached"] else "has no more"
+            have = f"{told['kept_characters']:,} characters are left, of the {told['budget']:,} of its budget"
+            console.print(f"{name} {why}: {have}.", soft_wrap=True)
     for what, told in manifest["pairs"].items():
         listed = ", ".join(f"{reason} {count:,}" for reason, count in told["removed"].items()) or "none"
         console.print(f"{what}: {told['read']:,} read, removed: {listed}")
@@ -41,7 +46,16 @@ def of_sources(sources: dict[str, Any]) -> Table:
         table.add_row(f"- {reason}", *(cell(*one) for one in counts))
     for split in ("train", "validation", "test"):
         table.add_row(split, *(f"{told['kept'].get(split, 0):,}" for told in sources.values()))
+    table.add_row("characters kept", *(f"{told['kept_characters']:,}" for told in sources.values()))
+    if any("budget" in told for told in sources.values()):
+        table.add_row("budget", *map(budget, sources.values()))
     return table
+
+
+def budget(told: dict[str, Any]) -> str:
+    if "budget" not in told:
+        return ""
+    return f"{told['budget']:,}" + ("" if told["budget_reached"] else " (not reached)")
 
 
 def cell(documents: int, characters: int) -> str:

@@ -210,6 +210,36 @@ def test_a_budget_ends_the_reading_of_a_source(tmp_path):
     characters = sum(len(row["text"]) for row in kept if row["source"] == "a")
     assert 10_000 <= characters < 10_000 + len(document(0)) + 100
     assert manifest["sources"]["a"]["read"]["documents"] < 120 == manifest["sources"]["b"]["read"]["documents"]
+    told = {
+        name: (one["kept_characters"], one["budget"]) for name, one in manifest["sources"].items() if "budget" in one
+    }
+    assert told == {"a": (characters, 10_000)}
+
+
+def test_a_budget_that_a_source_is_too_short_for_is_told(tmp_path, capsys):
+    paths = [source(tmp_path, kind=kind) for kind in ("tale", "song", "poem")]
+    argv = ["corpus", "--task", "text", "--sources", "a", "b", "c", "--source_paths", *paths]
+    argv += ["--source_budgets", "10000", "0", "1000000", "--output_dir", str(tmp_path / "m")]
+    assert main(argv) == 0
+    told = files.read_json(tmp_path / "m" / "manifest.json")["sources"]
+    kept = sum(len(document(number, "poem")) for number in range(120))
+    assert [told[name].get("budget_reached") for name in "abc"] == [True, None, False]
+    assert (told["c"]["budget"], told["c"]["kept_characters"]) == (1_000_000, kept)
+    printed = capsys.readouterr().out
+    assert f"c has no more: {kept:,} characters are left, of the 1,000,000 of its budget." in printed
+    assert not re.search("^[ab] (has|was)", printed, re.MULTILINE)
+
+
+def test_characters_that_an_evaluation_takes_away_are_not_counted_as_kept(tmp_path):
+    """The reading ended at the budget all the same."""
+    named = write_jsonl(tmp_path / "named.jsonl", [{"text": document(number)} for number in range(10)])
+    keys = {"source_paths": [source(tmp_path)], "source_budgets": [20_000], "evaluation_paths": [named]}
+    manifest = make(tmp_path / "m", **keys)
+    told = manifest["sources"]["a"]
+    kept = sum(counts["characters"] for counts in manifest["files"].values())
+    assert told["removed"]["contaminated"] > 0
+    assert told["kept_characters"] == kept < 20_000 <= kept + told["removed_characters"]["contaminated"]
+    assert told["budget_reached"] is True
 
 
 def test_no_more_documents_test_than_are_asked_for_and_none_of_them_is_trained_on(tmp_path):
@@ -257,6 +287,47 @@ def test_every_kind_of_local_source_gives_the_same_documents(kind, tmp_path):
         )
     manifest = make(tmp_path / "m", **keys)
     assert {row["text"] for name in manifest["files"] for row in rows(tmp_path / "m", name)} == set(texts)
+
+
+def test_analyze_only_prints_the_plan_before_anything_is_read(tmp_path, capsys):
+    argv = [
+        "corpus",
+        "--task",
+        "text",
+        "--analyze_only",
+        "true",
+        "--sources",
+        "a",
+        "b",
+        "--source_columns",
+        "text",
+        "body",
+    ]
+    argv += ["--source_paths", source(tmp_path), "no/such/file.jsonl", "--source_languages", "en", "any"]
+    argv += ["--source_budgets", "12345", "0", "--min_words", "7", "--urls", "token", "--validation_share", "0.125"]
+    argv += [
+        "--evaluation_paths",
+        "some/asked.jsonl",
+        "--yesno",
+        "some/yesno.jsonl",
+        "--output_dir",
+        str(tmp_path / "m"),
+    ]
+    assert main(argv) == 2, "a file is not there"
+    printed = capsys.readouterr()
+    assert "no file or folder no/such/file.jsonl" in printed.err
+    plan = " ".join(printed.out.split())
+    for said in (
+        *("12,345", "body", "no/such/file.jsonl", "train"),
+        "filters: urls token, min_words 7, the language of each source",
+        "duplicates: exact ones are left out, and near ones (near_duplicate_threshold 0.7)",
+        "splits: validation 12.5 % (at most 1,000 documents of each source), test 5 %",
+        "decontaminated against: the test and validation documents, the questions and passages of some/yesno.jsonl, "
+        "some/asked.jsonl (contamination_words 13)",
+        f"to be written: {tmp_path / 'm'}",
+    ):
+        assert said in plan, plan
+    assert not (tmp_path / "m").exists()
 
 
 def test_analyze_only_prints_the_counts_and_writes_nothing(tmp_path, capsys):
