@@ -20,7 +20,7 @@ NAME = "pretrain/.documents.part"
 LIBRARIES = ("datasets", "ftfy", "py3langid", "rensa")
 LATER = (  # keys that ask nothing of a document while it is read
     *("output_dir", "analyze_only", "shard_size", "contamination_words", "evaluation_paths"),
-    *("conversations", "preferences", "yesno", "max_turn_characters"),
+    *("conversations", "conversation_sources", "conversation_languages", "preferences", "yesno", "max_turn_characters"),
 )
 Row = dict[str, Any]
 
