@@ -17,6 +17,7 @@ from arith_hf.corpus.text import census, documents, pairs
 from arith_hf.corpus.text.arguments import TextArguments
 from arith_hf.text.contamination import Contamination
 
+ASKED = ("text", "passage", "question", "prompt", "chosen")
 Row = dict[str, Any]
 
 
@@ -42,10 +43,13 @@ def take_out(folder: Path, arguments: TextArguments, tallies: dict[str, Row]) ->
 
 
 def tests(folder: Path) -> Iterator[str]:
-    """Each text of the test files: documents, passages, questions, prompts and both answers."""
+    """Each text of the test files: documents, passages, questions, prompts and the better answers.
+
+    Not the worse ones: nothing asks for them, and often they are right answers to what else was asked.
+    """
     for path in sorted((folder / "test").glob("*.jsonl")):
         for row in files.read_jsonl(path):
-            yield from (row["passage"], row["question"]) if "passage" in row else census.said(row)
+            yield from (text for name, text in row.items() if name in ASKED)
 
 
 def untainted(path: Path, known: Contamination) -> Iterator[Row]:

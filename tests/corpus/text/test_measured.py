@@ -69,7 +69,6 @@ def test_what_holds_words_of_an_evaluation_is_left_out_and_counted(tmp_path):
         "passage": found["test/yesno.jsonl"][0]["passage"],
         "question": found["test/yesno.jsonl"][0]["question"],
         "pair": found["test/preferences.jsonl"][0]["chosen"],
-        "worse": found["test/preferences.jsonl"][0]["rejected"],
         "named": PLAIN["named"][0]["deep"][0]["text"],
     }
     talks, pairs = [], []
@@ -81,6 +80,8 @@ def test_what_holds_words_of_an_evaluation_is_left_out_and_counted(tmp_path):
             pairs += [pair(f"Better {one}", f"{some}!", other), pair(f"Worse {one}", other, some)]
     less = " ".join(held["document"].split()[3 : 3 + WORDS - 1])
     apart = [talk(f"Short {n}", f"{less} {prose(f'own{n}')}") for n in range(20)]
+    worse = found["test/preferences.jsonl"][0]["rejected"]
+    apart += [talk(f"Right for {n}", f"{worse} {prose(f'other{n}')}") for n in range(20)]
     apart += [talk(f"System {n}", prose(f"mine{n}"), system=held["document"]) for n in range(20)]
     loose, unsaid = make(tmp_path / "loose", conversations=talks + apart, preferences=pairs, contamination_words=0)
     strict, told = make(tmp_path / "strict", conversations=talks + apart, preferences=pairs)

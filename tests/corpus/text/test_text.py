@@ -459,7 +459,7 @@ def test_a_source_that_is_broken_or_has_another_column_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("b.jsonl.gz", gzip.compress(b'{"text": "x"}\n' * 1000)[:40]),
+        ("b.jsonl.gz", gzip.compress(b'{"text": "x"}\n' * 1000, mtime=0)[:40]),
         ("b.txt.gz", b"plain"),
         ("b.txt.xz", b"plain"),
         ("b.txt.bz2", b"plain"),
