@@ -100,7 +100,7 @@ def explain(error: BaseException) -> tuple[str, int]:
         where = f"{place.f_code.co_filename}, line {place.f_lineno}"
         return f"{where} called sys.exit({error.code!r}) before the work was done: raise an error there, or return", 1
     if isinstance(error, KeyboardInterrupt):
-        return str(error) or "interrupted; the same command goes on from the last step that was saved", 1
+        return str(error) or "interrupted", 1
     if isinstance(error, (ValueError, FileNotFoundError, NotADirectoryError, IsADirectoryError, FileExistsError)):
         return str(error), 2
     if isinstance(error, BrokenPipeError):

@@ -57,7 +57,7 @@ def stopping(trainer: Trainer, stop: Stop) -> Iterator[None]:
 
     def ask(number: int, frame: FrameType | None) -> None:
         if stop.asked:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt("interrupted; the same command goes on from the last step that was saved")
         stop.asked = True
         logger.warning("stopping after this step, to save it; Ctrl+C again stops at once and saves nothing")
 
