@@ -57,7 +57,8 @@ def pack(
             batch.get("ends", [True] * count),
             strict=True,
         ):
-            posed, given = given, given * (not loss_on_given)
+            posed = given or 0  # rows of a mixed file may lack what others have
+            given, whole = posed * (not loss_on_given), whole is not False
             labels = [token if start >= given else -100 for token, (start, _) in zip(ids, offsets, strict=True)]
             found = {"input_ids": ids + [end] * whole, "labels": labels + [end] * whole}
             if weighted:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from arith_hf import checkpoint, files
 from arith_hf.train import mixture, pretrain, sft
 from arith_hf.train.mixture import by_source, largest_remainder, read_weights, schedule
+from arith_hf.train.packing import pack
 from benchmarks import resume as verify
 
 
@@ -183,13 +184,27 @@ def test_a_source_that_is_not_there_is_an_error_before_anything_is_written(text,
 
 
 def test_text_and_arithmetic_are_sources_like_others(road, tmp_path):
-    rows = list(files.read_jsonl(road / "data/tiny/pretrain/train.jsonl"))[:40]
-    sums = [{"text": row["text"], "source": "sums"} for row in rows]
-    weights = {"sums": 0.4, "en": 0.6}
-    root = texts.write(tmp_path, texts.documents(texts.EN, "en", 20) + sums, source_weights=weights, max_steps=6)
-    assert stage(root, "pretrain") == 0
+    """One file of both as their corpora wrote them: rows of arithmetic have columns that those of text have not."""
+    drills = [row for row in files.read_jsonl(road / "data/tiny/pretrain/train.jsonl") if row["source"] == "drill"]
+    assert {"given", "ends"} <= set(drills[0])
+    root = texts.write(tmp_path, source_weights={"drill": 0.4, "en": 0.6}, max_steps=6)
+    mixed = [*texts.documents(texts.EN, "en", 20), *drills[:40]]
+    files.write_jsonl(tmp_path / "both.jsonl", mixed)
+    assert stage(root, "pretrain", "--dataset_name", str(tmp_path / "both.jsonl")) == 0
     log = files.read_json(root / "checkpoints/tiny/pretrain/trainer_state.json")["log_history"]
-    assert [row["mix_sums"] for row in log if "mix_sums" in row][-1] == pytest.approx(0.4, abs=0.06)  # 24 blocks
+    assert [row["mix_drill"] for row in log if "mix_drill" in row][-1] == pytest.approx(0.4, abs=0.06)  # 24 blocks
+
+
+def test_what_a_row_of_arithmetic_is_given_is_not_learned_beside_text_either(road):
+    model_tokenizer = checkpoint.load_tokenizer(road / "checkpoints/tiny/tokenizer")
+    text, told = "Evaluate: 3 + 4\n", len("Evaluate: ")
+    rows = [{"text": text, "given": told, "ends": False}, {"text": text}]
+    (block,) = pack(Dataset.from_list(rows), model_tokenizer, 64)
+    offsets = model_tokenizer(text, return_offsets_mapping=True)["offset_mapping"]
+    learned = block["labels"].tolist()
+    assert learned.count(model_tokenizer.eos_token_id) == 1, "of the row that says nothing of it"
+    behind = sum(start >= told for start, _ in offsets)
+    assert sum(label != -100 for label in learned) == behind + len(offsets)
 
 
 # Fine-tuning
