@@ -220,7 +220,8 @@ def launch(words: Sequence[str]) -> int:
 def result(run: Run, metric: str, status: int) -> Row:
     """The values of a run, what it came to, and its exit status; no value where it failed or has no such metric."""
     metrics = files.read_object(run.folder / "metrics.json") if not status else {}
-    value = float(metrics.get(metric, "NaN"))  # what is no finite number stands there by name
+    said = metrics.get(metric)
+    value = float("NaN" if said is None else said)  # what is no finite number stands there by name
     return {
         **{"values": run.values, "value": value if math.isfinite(value) else None},
         **{key: metrics.get(key) for key in ("best_step", "steps", "seconds")},

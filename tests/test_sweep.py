@@ -123,6 +123,13 @@ def test_what_cannot_be_is_an_error_before_anything_runs(grid, launched, capsys,
     assert not (grid / "checkpoints/tiny/sweep").exists()
 
 
+@pytest.mark.parametrize("said", [None, "NaN", "Infinity"])
+def test_what_is_no_finite_number_is_no_value(tmp_path, said):
+    files.write_json(tmp_path / "metrics.json", {"best_step": said, "steps": 3})
+    run = sweep.Run({}, tmp_path, [])
+    assert sweep.result(run, "best_step", 0)["value"] is None
+
+
 def test_which_is_best(tmp_path):
     rows = [("a", 1.0), ("b", None), ("c", 3.0)]
     for greater, best in ((False, "acb"), (True, "cab")):

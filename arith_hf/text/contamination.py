@@ -36,16 +36,23 @@ class Contamination:
         self.odd: Hashes = odd.view(np.int64)  # what the words of a row are hashed by
         self.add(eval_texts)
 
-    def add(self, eval_texts: Iterable[str]) -> None:
-        """Look for these too."""
+    def add(self, eval_texts: Iterable[str], form: bool = False) -> None:
+        """Look for these too; with `form` not for words in a row that two of them have: they are of their form."""
         more: dict[int, array[int]] = {}
+        if form:
+            eval_texts = dict.fromkeys(eval_texts)
         for text in eval_texts:
             found = hashes(text)
             if len(found) >= min(self.n, SHORTEST):
                 size = min(self.n, len(found))
-                more.setdefault(size, array("q")).frombytes(self.in_a_row(found, size).tobytes())
-        for size, grams in more.items():
-            known = np.concatenate([self.grams.pop(size, hashes("")), np.frombuffer(grams, np.int64)])
+                grams = self.in_a_row(found, size)
+                more.setdefault(size, array("q")).frombytes((np.unique(grams) if form else grams).tobytes())
+        for size, written in more.items():
+            fresh = np.frombuffer(written, np.int64)
+            if form:
+                fresh, counts = np.unique(fresh, return_counts=True)
+                fresh = fresh[counts == 1]
+            known = np.concatenate([self.grams.pop(size, hashes("")), fresh])
             known.sort()
             self.grams[size] = known
 

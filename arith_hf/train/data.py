@@ -172,7 +172,9 @@ def keep(
     if lost == 0:
         return rows
     said = f"{key} {max_length} cannot hold {lost} of {len(of_rows)} rows (the longest takes {of_rows.max()})"
-    if overlong == "error" or not len(fitting):
+    if not len(fitting):
+        raise ValueError(f"{said}: set {key} to {of_rows.min()} or more")
+    if overlong == "error":
         raise ValueError(f"{said}: set {key} to {of_rows.max()} or more, or `overlong: drop`")
     logger.warning(f"{said}: dropped")
     return rows.select(fitting)

@@ -75,7 +75,9 @@ class Preferred(TrainerCallback):
     ) -> None:
         found = self.weigh()
         said = preferences.summarize(found)
-        scores = {key: said[key] for key in SCORES} | rewards(found, self.before, self.trainer.beta)
+        scores = {key: said[key] for key in SCORES}
+        if not cast(DPOConfig, args).sync_ref_model:  # the reference is the parent for the whole run
+            scores |= rewards(found, self.before, self.trainer.beta)
         tell(self.trainer, metrics, {f"eval_{key}": value for key, value in scores.items()})
 
 

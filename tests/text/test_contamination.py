@@ -50,3 +50,14 @@ def test_an_evaluation_of_many_words_takes_eight_bytes_of_each():
     assert sum(grams.nbytes for grams in known.grams.values()) <= 8 * count
     assert known.hit(" ".join(f"w{place}" for place in range(count - 13, count)))
     assert not known.hit(" ".join(f"w{place}" for place in range(count, count + 1000)))
+
+
+def test_what_two_prompts_have_in_common_is_of_their_form():
+    form = "You are given a sentence in English and are asked to say what it is about in your own words: "
+    known = Contamination([])
+    known.add([f"{form} the cat sat", f"{form} the dog ran", f"{form} the dog ran"], form=True)
+    assert not known.hit(f"{form} a bird flew")
+    assert known.hit(f"{form} the dog ran"), "what is said twice is said of one thing"
+    alone = Contamination([])
+    alone.add([f"{form} the cat sat"], form=True)
+    assert alone.hit(f"{form} a bird flew"), "nobody can know that it is a form"

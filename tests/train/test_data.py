@@ -6,7 +6,7 @@ import re
 
 import pytest
 from conftest import stage
-from datasets import load_dataset
+from datasets import Dataset, load_dataset
 from datasets.exceptions import DatasetGenerationError
 
 from arith_hf import files
@@ -105,3 +105,9 @@ def test_a_full_cache_is_no_mistake_of_the_rows(road, tmp_path, monkeypatch, cap
     said = capsys.readouterr().err
     assert "could not read the rows into the cache of `datasets`: [Errno 28] No space left on device" in said
     assert "one set of columns" not in said
+
+
+def test_where_no_row_fits_dropping_them_is_no_advice():
+    rows = Dataset.from_dict({"text": ["a", "b"]})
+    with pytest.raises(ValueError, match=r"max_length 4 cannot hold 2 of 2 rows .*: set max_length to 5 or more$"):
+        data.keep(rows, [9, 5], 4, "drop")

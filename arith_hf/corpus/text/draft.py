@@ -22,6 +22,15 @@ LATER = (  # keys that ask nothing of a document while it is read
     *("output_dir", "analyze_only", "shard_size", "contamination_words", "evaluation_paths"),
     *("conversations", "conversation_sources", "conversation_languages", "preferences", "yesno", "max_turn_characters"),
 )
+KINDS = {  # the keys that a line has behind the first one
+    frozenset(keys)
+    for keys in (
+        ("source", "ended"),
+        ("source", "read", "text", "split"),
+        ("source", "read", "text", "removed", "characters"),
+        ("source", "read", "removed", "characters"),
+    )
+}
 Row = dict[str, Any]
 
 
@@ -59,6 +68,8 @@ def whole(path: Path) -> Generator[Row, None, None]:
             try:
                 row = files.parse_row(line if line.endswith(b"\n") else b"", str(path))
             except ValueError:
+                break
+            if end and not KINDS & {frozenset(row)}:
                 break
             end += len(line)
             yield row

@@ -17,7 +17,7 @@ from arith_hf.corpus.text import census, documents, pairs
 from arith_hf.corpus.text.arguments import TextArguments
 from arith_hf.text.contamination import Contamination
 
-ASKED = ("text", "passage", "question", "prompt", "chosen")
+TOLD, ASKED = ("text", "passage", "question"), ("prompt", "chosen")
 Row = dict[str, Any]
 
 
@@ -29,7 +29,8 @@ def take_out(folder: Path, arguments: TextArguments, tallies: dict[str, Row]) ->
     learned = {what: [name for name in pairs.FILES[what] if name != "test"] for what in tallies}
     if not any(learned.values()) or not arguments.contamination_words:
         return
-    known = Contamination(chain(tests(folder), documents.named(arguments)), arguments.contamination_words)
+    known = Contamination(chain(tests(folder, TOLD), documents.named(arguments)), arguments.contamination_words)
+    known.add(tests(folder, ASKED), form=True)
     for what, splits in learned.items():
         for split in splits:
             path = folder / pairs.FILES[what][split]
@@ -42,14 +43,14 @@ def take_out(folder: Path, arguments: TextArguments, tallies: dict[str, Row]) ->
         pairs.require_some(what, tallies[what])
 
 
-def tests(folder: Path) -> Iterator[str]:
-    """Each text of the test files: documents, passages, questions, prompts and the better answers.
+def tests(folder: Path, columns: tuple[str, ...]) -> Iterator[str]:
+    """Texts of the test files: documents, passages and questions (TOLD), prompts and the better answers (ASKED).
 
-    Not the worse ones: nothing asks for them, and often they are right answers to what else was asked.
+    Not the worse answers: nothing asks for them, and often they are right answers to what else was asked.
     """
     for path in sorted((folder / "test").glob("*.jsonl")):
         for row in files.read_jsonl(path):
-            yield from (text for name, text in row.items() if name in ASKED)
+            yield from (row[name] for name in columns if name in row)
 
 
 def untainted(path: Path, known: Contamination) -> Iterator[Row]:

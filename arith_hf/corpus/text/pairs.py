@@ -151,7 +151,7 @@ def conversation(row: Row, arguments: TextArguments, where: str) -> tuple[Row, s
     if isinstance(row.get("messages"), list):
         messages = [message(one, where) for one in row["messages"]]
     elif "instruction" in row and "output" in row:
-        asked = {"content": row["instruction"], "input": row.get("input")}
+        asked = {"content": row["instruction"], "input": given(row.get("input"))}
         messages = [{"role": "user", **asked}, {"role": "assistant", "content": row["output"]}]
     elif "prompt" in row and "completion" in row:
         messages = [{"role": "user", "content": row["prompt"]}, {"role": "assistant", "content": row["completion"]}]
@@ -191,6 +191,11 @@ def message(one: Any, where: str) -> Row:
     if not isinstance(one, dict) or not {"role", "content"} <= set(one):
         raise ValueError(f"{where}: need messages of role and content, got {str(one)[:60]!r}")
     return one
+
+
+def given(value: Any) -> Any:
+    """What an instruction is of; None where nothing was given: a blank, or what a table has for no value."""
+    return None if value != value or (isinstance(value, str) and not value.strip()) else value
 
 
 def with_input(message: Row) -> Any:

@@ -6,6 +6,7 @@ May not know how it is made; it says what the recipe says.
 from dataclasses import fields
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from arith_hf.corpus.text.arguments import TextArguments
@@ -19,7 +20,7 @@ def show_plan(arguments: TextArguments) -> None:
     table.columns[1].overflow = "fold"  # so that it can be copied
     table.columns[5].justify = "right"
     for source in arguments.each():
-        table.add_row(*source[:5], f"{source.budget:,}" if source.budget else "all")
+        table.add_row(*map(escape, source[:5]), f"{source.budget:,}" if source.budget else "all")
     console.print(table)
     for what, said in told(arguments).items():
         console.print(f"{what}: {said}", markup=False, highlight=False, soft_wrap=True)

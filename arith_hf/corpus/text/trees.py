@@ -30,9 +30,10 @@ def conversations(rows: Iterable[Row], where: str) -> Iterator[tuple[Row, str | 
     for number, row in enumerate(rows, start=1):
         if lacking := [name for name in NEEDED if name not in row]:
             raise ValueError(f"{where}, row {number}: need the columns {', '.join(NEEDED)}, got no {lacking[0]}")
-        one = {name: row.get(name) for name in KEPT}
-        if not isinstance(one["message_id"], str):
-            raise ValueError(f"{where}, row {number}: need a string as message_id, got {one['message_id']!r}")
+        one: Row = {name: row.get(name) for name in KEPT}
+        for name, kinds in (("message_id", str), ("parent_id", str | None)):
+            if not isinstance(one[name], kinds):
+                raise ValueError(f"{where}, row {number}: need a string as {name}, got {one[name]!r}")
         if messages.setdefault(one["message_id"], one) is one:
             replies.setdefault(one["parent_id"], []).append(one)
         else:
@@ -110,4 +111,8 @@ def best_path(top: Row, replies: dict[str | None, list[Row]]) -> list[Row]:
 
 
 def standing(one: Row) -> float:
-    return one["rank"] if isinstance(one["rank"], int | float) else math.inf
+    try:
+        rank = float(one["rank"])
+    except (TypeError, ValueError):
+        return math.inf
+    return math.inf if math.isnan(rank) else rank

@@ -120,6 +120,15 @@ def test_a_draft_that_is_cut_anywhere_is_gone_on_with(share, whole, tmp_path, mo
     assert (f"going on from {tmp_path / 'm' / DRAFT}, in which {before:,} " in caplog.text) == (before > 0)
 
 
+@pytest.mark.parametrize(("whole_key", "damaged"), [(b'"split"', b'"spl!t"'), (b'"read"', b'"raed"')])
+def test_a_draft_is_gone_on_with_up_to_a_line_that_says_something_else(whole_key, damaged, whole, tmp_path):
+    keys, expected, draft, made = whole
+    place = draft.index(whole_key, len(draft) // 2)
+    left = draft[:place] + damaged + draft[place + len(damaged) :]
+    make(killed(tmp_path / "m", left, made), **keys)
+    assert written(tmp_path / "m") == expected
+
+
 @pytest.mark.parametrize("change", ["recipe", "file", "new file"])
 def test_an_interrupted_corpus_of_something_else_is_not_gone_on_with(change, whole, tmp_path, caplog):
     _, _, draft, made = whole

@@ -1,6 +1,7 @@
 """Conversations, preferences and questions of yes or no: what is fit, and on which side it stands."""
 
 import doctest
+import math
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,8 @@ def plain(count: int = 60) -> list[dict]:
         ({"prompt": "Hi", "completion": "Hello"}, ["Hi", "Hello"]),
         ({"instruction": "Add", "input": "1, 2", "output": "3"}, ["Add\n\n1, 2", "3"]),
         ({"instruction": "Sing", "input": "", "output": "La"}, ["Sing", "La"]),
+        ({"instruction": "Sing", "input": " \n", "output": "La"}, ["Sing", "La"]),
+        ({"instruction": "Sing", "input": math.nan, "output": "La"}, ["Sing", "La"]),
         ({"prompt": "Code?", "completion": "def f():\r\n\treturn 1 \n"}, ["Code?", "def f():\n\treturn 1"]),
         ({"messages": [{**turns("Add")[0], "input": "1, 2"}, *turns("Add", "3")[1:]]}, ["Add\n\n1, 2", "3"]),
         ({"messages": turns("Hi\u200b ", "Hello", "More", "Yes")}, ["Hi", "Hello", "More", "Yes"]),

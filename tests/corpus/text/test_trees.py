@@ -1,5 +1,6 @@
 """Trees of messages: of each the best path is a conversation; what is no tree is left out and counted."""
 
+import math
 import random
 from pathlib import Path
 
@@ -61,6 +62,12 @@ def test_the_best_path_is_the_conversation_in_whatever_order_the_rows_stand():
 def test_of_replies_that_nobody_ranked_the_first_is_taken(order):
     rows = [message("p1", None), *[message("a1", "p1"), message("a2", "p1")][::order]]
     assert made(rows) == [(["p1", rows[1]["text"]], None)]
+
+
+@pytest.mark.parametrize("ranks", [("1", "0"), (math.nan, 0.0), (None, 3), ("good", 0)])
+def test_a_rank_is_a_number_however_it_is_written_and_what_is_none_comes_last(ranks):
+    rows = [message("p1", None), *(message(f"a{n}", "p1", rank=rank) for n, rank in enumerate(ranks))]
+    assert made(rows) == [(["p1", "a1"], None)]
 
 
 @pytest.mark.parametrize(
@@ -137,6 +144,7 @@ def test_conversations_of_another_language_are_left_out(tmp_path):
     [
         ({"message_id": "x", "parent_id": None, "text": "x"}, "row 1: need the columns .*, got no role"),
         ({"message_id": 5, "parent_id": None, "text": "x", "role": "prompter"}, "need a string as message_id, got 5"),
+        ({"message_id": "x", "parent_id": ["y"], "text": "x", "role": "prompter"}, "need a string as parent_id"),
     ],
 )
 def test_rows_of_another_form_are_named(tmp_path, row, problem):
