@@ -12,6 +12,7 @@ is given, or answers it (language/talk.py).
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +46,10 @@ def main(argv: list[str]) -> int:
             print(f"Expression: {row['problem']}")
             show(solver, row, given.top_tokens)
     else:
+        turns = count()
 
         def answer(typed: str) -> None:
-            (row,) = solver.solve(typed, **options)
+            (row,) = solver.solve(typed, **options | {"seed": to_seed("talk", given.seed, next(turns))})
             show(solver, row, given.top_tokens)
 
         converse(answer, f"a problem such as {solver.form.EXAMPLE}", "Enter expression: ")
@@ -76,7 +78,8 @@ def talk(given: Any, options: dict[str, Any]) -> None:
 
 def parse(argv: list[str]) -> Any:
     """The arguments, checked before any model is loaded."""
-    parser = Arguments("arith-hf solve", "Answer arithmetic expressions with a trained checkpoint.")
+    what = "Answer arithmetic expressions with a trained checkpoint; one of natural text goes on with texts, or answers them."
+    parser = Arguments("arith-hf solve", what)
     parser.add_argument(
         "expressions", nargs="*", help="expressions to solve, or texts to go on with; none: a conversation"
     )
@@ -93,7 +96,7 @@ def parse(argv: list[str]) -> Any:
         help=f"cap on a completion (default: room for any right one, at most {MOST}; of natural text {LENGTH})",
     )
     parser.add_argument("--temperature", type=float, default=0.0, help="0 is greedy (default), else sampled")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the sampling (default 0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the sampling, other noise each turn (default 0)")
     parser.add_argument("--top_tokens", type=int, default=0, help="show so many likely tokens at each step (default 0)")
     given = parser.parse_intermixed_args(protect(argv))
     given.expressions = [expression.strip() for expression in given.expressions]

@@ -71,6 +71,24 @@ def test_a_conversation_goes_on_after_mistakes(
     assert out.count("Enter expression: ") == 5
 
 
+def test_each_turn_is_drawn_with_noise_of_its_own(
+    pupil: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = []
+    for _ in range(2):
+        monkeypatch.setattr(sys, "stdin", io.StringIO("1 + 2\n1 + 2\n"))
+        assert run(pupil, "--temperature", "9", "--max_new_tokens", "20") == 0
+        said.append(capsys.readouterr().out.split("Enter expression: "))
+    assert said[0] == said[1]
+    assert said[0][1] != said[0][2]
+
+
+def test_the_help_tells_of_text(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        main(["solve", "--help"])
+    assert "one of natural text goes on with texts" in " ".join(capsys.readouterr().out.split())
+
+
 def test_ctrl_c_leaves_politely(pupil: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(_: str) -> str:
         raise KeyboardInterrupt

@@ -14,18 +14,20 @@ from transformers import TextStreamer
 from arith_hf import chat, checkpoint
 from arith_hf.decoding import complete, end_tokens, hard_limit, ready, seeded
 from arith_hf.language.written import in_chat
+from arith_hf.solver import to_seed
 
 LENGTH = 200  # tokens of a reply, where nothing is said
 
 
 @dataclass
 class Talk:
-    """A model and what was said; `answers`: by its chat template."""
+    """A model and what was said; `answers`: by its chat template. `turns`: replies so far, those forgotten too."""
 
     model: Any
     tokenizer: Any
     answers: bool
     said: list[chat.Message] = field(default_factory=list)
+    turns: int = 0
 
     @classmethod
     def from_pretrained(cls, path: str) -> "Talk":
@@ -44,8 +46,9 @@ class Talk:
         pad = ends[0] if self.tokenizer.pad_token_id is None else self.tokenizer.pad_token_id
         print("" if self.answers else text, end="", flush=True)
         streamer = TextStreamer(self.tokenizer, skip_prompt=True, skip_special_tokens=True)
-        with ready(self.model), seeded(self.model, seed):
+        with ready(self.model), seeded(self.model, to_seed("talk", seed, self.turns)):
             (written,) = complete(self.model, [ids], [most], ends, pad, temperature, streamer)
+        self.turns += 1
         found = str(self.tokenizer.decode(written, skip_special_tokens=True))
         self.said.append({"role": "assistant", "content": found.strip()})
         return found

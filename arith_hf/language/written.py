@@ -11,6 +11,7 @@ import torch
 
 from arith_hf import provenance
 from arith_hf.decoding import complete, end_tokens, hard_limit, ready, seeded
+from arith_hf.solver import to_seed
 
 PLAIN = ("pretrain", "continue", "gumbel")  # stages that saw no conversation
 Row = dict[str, Any]
@@ -43,7 +44,7 @@ def write(
     with ready(model):
         for index, ids in enumerate(asked):  # one by one: what a prompt is answered does not depend on the others
             for heat in (0.0, temperature):
-                with seeded(model, seed):
+                with seeded(model, to_seed("samples", seed, prompts[index])):
                     (written,) = complete(model, [ids], [caps[index]], ends, pad, heat)
                 stop = next((at for at, token in enumerate(written) if token in ends), None)
                 found.append(

@@ -263,6 +263,17 @@ def test_conversation_models_are_asked_in_their_template(corpus):
         written.in_chat(known, folder, True)
 
 
+def test_each_prompt_is_drawn_with_noise_of_its_own(corpus):
+    """At so high a temperature nothing but the noise decides: shared, it would write the same behind both."""
+    model, known = checkpoint.load(corpus / "checkpoints/prose/pretrain")
+    asked = ["The", "El"]
+    (_, one, _, other), again = (
+        written.write(model, known, some, chat=False, temperature=1e6, most=8, seed=0) for some in (asked, asked[1:])
+    )
+    assert one["completion"] != other["completion"]
+    assert other == again[1], "whatever is asked before it"
+
+
 def test_the_checkpoint_s_own_end_tokens_end_a_sample(corpus):
     model, known = checkpoint.load(corpus / "checkpoints/prose/pretrain")
     (first, _) = written.write(model, known, ["The"], chat=False, temperature=0.5, most=8, seed=0)

@@ -30,11 +30,18 @@ def solve(folder, *more):
 def test_it_goes_on_with_a_text_as_evaluation_shows(corpus, capsys):
     folder = corpus / "checkpoints/prose/pretrain"
     model, own = checkpoint.load(folder)
-    keys = {"chat": False, "temperature": 0.8, "most": 12, "seed": 3}
-    greedy, drawn = (one["completion"] for one in written.write(model, own, ["The cat"], **keys))
-    for more, found in (((), greedy), (("--temperature", "0.8", "--seed", "3"), drawn)):
-        assert solve(folder, *more, "The cat", "The cat") == 0
-        assert capsys.readouterr().out == f"> The cat\nThe cat{found}\n\n" * 2
+    (greedy, _) = written.write(model, own, ["The cat"], chat=False, temperature=0.8, most=12, seed=3)
+    assert solve(folder, "The cat", "The cat") == 0
+    assert capsys.readouterr().out == f"> The cat\nThe cat{greedy['completion']}\n\n" * 2
+
+
+def test_each_turn_is_drawn_with_noise_of_its_own(corpus, capsys):
+    said = []
+    for _ in range(2):
+        assert solve(corpus / "checkpoints/prose/pretrain", "--temperature", "5", "The", "The") == 0
+        said.append(capsys.readouterr().out.split("> The\n")[1:])
+    assert said[0] == said[1]
+    assert said[0][0] != said[0][1]
 
 
 def test_a_conversation_is_remembered_and_goes_on_after_mistakes(tuned, capsys, monkeypatch):
