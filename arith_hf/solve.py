@@ -78,7 +78,7 @@ def talk(given: Any, options: dict[str, Any]) -> None:
 
 def parse(argv: list[str]) -> Any:
     """The arguments, checked before any model is loaded."""
-    what = "Answer arithmetic expressions with a trained checkpoint; one of natural text goes on with texts, or answers them."
+    what = "Answer arithmetic expressions with a checkpoint; one of natural text goes on with texts, or answers them."
     parser = Arguments("arith-hf solve", what)
     parser.add_argument(
         "expressions", nargs="*", help="expressions to solve, or texts to go on with; none: a conversation"
@@ -93,7 +93,8 @@ def parse(argv: list[str]) -> Any:
     parser.add_argument(
         "--max_new_tokens",
         type=int,
-        help=f"cap on a completion (default: room for any right one, at most {MOST}; of natural text {LENGTH})",
+        help=f"cap on a completion (default: room for any right one, at most {MOST}; of natural text {LENGTH}); the "
+        "oldest turns of a conversation are forgotten to leave room for it",
     )
     parser.add_argument("--temperature", type=float, default=0.0, help="0 is greedy (default), else sampled")
     parser.add_argument("--seed", type=int, default=0, help="seed of the sampling, other noise each turn (default 0)")

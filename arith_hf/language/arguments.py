@@ -27,7 +27,10 @@ class TextArguments:
     )
     context_length: int | None = field(
         default=None,
-        metadata={"help": "Tokens that the model sees at once (default: its positions). Say what it was trained with."},
+        metadata={
+            "help": "Tokens that the model sees at once (default: the max_length that it was trained with, where that "
+            "is recorded, else its positions)."
+        },
     )
     stride: int | None = field(
         default=None,

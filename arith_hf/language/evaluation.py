@@ -18,6 +18,7 @@ from arith_hf import checkpoint, files, preferences, provenance, recipe, tokeniz
 from arith_hf.examined import check_corpus, publish, start
 from arith_hf.language import documents, perplexity, summary, written, yesno
 from arith_hf.language.arguments import TextArguments
+from arith_hf.language.context import context_of
 from arith_hf.protocols import PROTOCOLS
 
 YESNO = "test/yesno.jsonl"
@@ -53,7 +54,7 @@ def main(argv: list[str]) -> None:
     if data:
         check_corpus(data, Path(own.checkpoint), model_tokenizer)
     model = model.to(accelerator.device)
-    context = perplexity.context_of(model.config, own.context_length)
+    context, why = context_of(model.config, Path(own.checkpoint), own.context_length)
     stride = own.stride or max(1, context // 2)
     scores, samples = foretold(model, model_tokenizer, corpus, others, (context, stride), own, accelerator)
     answers, asked = answered(model, model_tokenizer, data, context, own, accelerator)
@@ -80,6 +81,7 @@ def main(argv: list[str]) -> None:
         **({"preferences": preferred} if preferred else {}),
         "samples": wrote,
         "context_length": context,
+        "context_length_is": why,
         "stride": stride,
         "seed": own.seed,
         "batch_size": own.batch_size,

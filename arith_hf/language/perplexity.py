@@ -74,14 +74,6 @@ def first_token(tokenizer: Any) -> int:
     return int(found)
 
 
-def context_of(config: Any, asked: int | None) -> int:
-    """Tokens that the model may see at once; ValueError where more are asked for than it has positions."""
-    most = getattr(config.get_text_config(), "max_position_embeddings", None)
-    if asked and most and asked > most:
-        raise ValueError(f"need context_length of at most {most}, the positions of the model, got {asked}")
-    return int(asked or most or 1024)
-
-
 def windows(ids: Sequence[int], first: int, context: int, stride: int, document: int = 0) -> Iterator[Window]:
     """The windows of one document: what is scored of them, one after the other, is the document.
 

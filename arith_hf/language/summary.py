@@ -13,9 +13,10 @@ Row = dict[str, Any]
 
 def summarize(report: Row) -> str:
     lines = [f"{report['checkpoint']}, {report['parameters']} parameters, {report['vocab_size']} tokens", ""]
+    why = f" ({report['context_length_is']})" if "context_length_is" in report else ""  # an older report has none
     lines.append(
-        f"perplexity of whole documents, each token scored once; at most {report['context_length']} tokens are seen, "
-        f"windows {report['stride']} apart"
+        f"perplexity of whole documents, each token scored once; at most {report['context_length']} tokens are seen"
+        f"{why}, windows {report['stride']} apart"
     )
     for source, block in report["perplexity"].items():
         unknown = f", {block['unknown']} of them unknown" if block["unknown"] else ""

@@ -12,7 +12,8 @@ from accelerate import Accelerator
 from transformers import TextStreamer
 
 from arith_hf import chat, checkpoint
-from arith_hf.decoding import complete, end_tokens, hard_limit, ready, seeded
+from arith_hf.decoding import complete, end_tokens, ready, seeded
+from arith_hf.language.context import context_of
 from arith_hf.language.written import in_chat
 from arith_hf.solver import to_seed
 
@@ -21,27 +22,31 @@ LENGTH = 200  # tokens of a reply, where nothing is said
 
 @dataclass
 class Talk:
-    """A model and what was said; `answers`: by its chat template. `turns`: replies so far, those forgotten too."""
+    """A model and what was said; `answers`: by its chat template, `context`: tokens that it sees at once.
+
+    `turns`: replies so far, those forgotten too.
+    """
 
     model: Any
     tokenizer: Any
     answers: bool
+    context: int
     said: list[chat.Message] = field(default_factory=list)
     turns: int = 0
 
     @classmethod
     def from_pretrained(cls, path: str) -> "Talk":
         model, tokenizer = checkpoint.load(path)
-        return cls(model.to(Accelerator().device), tokenizer, in_chat(tokenizer, Path(path), None))
+        context, _ = context_of(model.config, Path(path))
+        return cls(model.to(Accelerator().device), tokenizer, in_chat(tokenizer, Path(path), None), context)
 
     @torch.no_grad()
     def reply(self, text: str, *, max_new_tokens: int | None = None, temperature: float = 0.0, seed: int = 0) -> str:
-        """What follows, printed as it is written; ValueError where the text is empty, or longer than the positions."""
+        """What follows, printed as it is written; ValueError where the text is empty, or as long as the context."""
         if not text:
             raise ValueError(f"need {self.wanted}, got nothing")
-        ids, limit = self.ask(text), hard_limit(self.model.config)
-        most = max_new_tokens or LENGTH
-        most = most if limit is None else min(most, limit - len(ids))
+        ids = self.ask(text, max_new_tokens or min(LENGTH, self.context // 2))
+        most = min(max_new_tokens or LENGTH, self.context - len(ids))
         ends = end_tokens(self.model, self.tokenizer)
         pad = ends[0] if self.tokenizer.pad_token_id is None else self.tokenizer.pad_token_id
         print("" if self.answers else text, end="", flush=True)
@@ -49,21 +54,27 @@ class Talk:
         with ready(self.model), seeded(self.model, to_seed("talk", seed, self.turns)):
             (written,) = complete(self.model, [ids], [most], ends, pad, temperature, streamer)
         self.turns += 1
+        if not set(ends) & set(written):
+            allowed = len(self.said) > 1 or len(ids) + most < self.context  # what was said before would make room
+            why = "--max_new_tokens allows more" if allowed else f"this model sees {self.context} at once"
+            print(f"(cut off after {most} tokens: {why})")
         found = str(self.tokenizer.decode(written, skip_special_tokens=True))
         self.said.append({"role": "assistant", "content": found.strip()})
         return found
 
-    def ask(self, text: str) -> list[int]:
-        """The tokens of the prompt; of the turns before so many as leave room for one more token."""
-        before, limit = self.said if self.answers else [], hard_limit(self.model.config)
+    def ask(self, text: str, room: int) -> list[int]:
+        """The tokens of the prompt; of the turns before so many as leave `room`, which a single turn may not."""
+        before = self.said if self.answers else []
         while True:
-            self.said = [*before, {"role": "user", "content": text}]
-            ids = self.tokenizer(chat.prompt(self.tokenizer, self.said) if self.answers else text)["input_ids"]
-            if limit is None or len(ids) < limit:
-                return list(ids)
-            if not before:
-                raise ValueError(f"need a text of fewer than {limit} tokens for this model, got {len(ids)}")
+            said = [*before, {"role": "user", "content": text}]
+            ids = list(self.tokenizer(chat.prompt(self.tokenizer, said) if self.answers else text)["input_ids"])
+            if len(ids) + room <= self.context or not before:
+                break
             before = before[2:]
+        if len(ids) >= self.context:
+            raise ValueError(f"need a text of fewer than {self.context} tokens for this model, got {len(ids)}")
+        self.said = said
+        return ids
 
     @property
     def wanted(self) -> str:

@@ -91,6 +91,8 @@ def begin(
     said = recipe.explicit(instances, argv, verb)
     said.pop("resume_from_checkpoint", None)
     data = data_proof(next(one.dataset_name for one in instances if hasattr(one, "dataset_name")))
+    # TRL's own max_length is a cap on rows: left to its default, it says nothing of what was read.
+    lengths = [one.max_length for one in instances if one is not training and hasattr(one, "max_length")]
     gpu = torch.cuda.get_device_name(training.device) if training.device.type == "cuda" else None
     made = provenance.start(output_dir.name, f"arith-hf {verb} {shlex.join(argv)}", gpu) | {
         "tokenizer": made_by,
@@ -101,6 +103,7 @@ def begin(
         "parent_sha256": None if parent is None else provenance.weights_hash(Path(parent)),
         "seed": training.seed,
         "data_seed": training.data_seed,
+        "max_length": next(iter(lengths), said.get("max_length")),
         "processes": training.world_size,
         "threads": torch.get_num_threads(),
         "mixed_precision": training.mixed_precision,

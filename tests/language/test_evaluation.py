@@ -116,6 +116,16 @@ def test_the_same_again_is_the_same(corpus, report, tmp_path, capsys):
     ]
 
 
+def test_it_is_measured_at_the_length_that_it_was_trained_with(mine):
+    folder = mine / "checkpoints/prose/pretrain"
+    made = files.read_json(folder / "provenance.json")
+    files.write_json(folder / "provenance.json", made | {"max_length": CONTEXT // 2})
+    evaluation.main(arguments(mine))
+    assert files.read_json(folder / "evaluate.json")["context_length"] == CONTEXT // 2
+    text = (folder / "evaluate.txt").read_text()
+    assert f"{CONTEXT // 2} tokens are seen (the max_length of its training), windows" in text
+
+
 def test_any_file_can_be_measured_without_a_corpus(corpus, tmp_path, capsys):
     rows = [{"text": "The cat sat on the hill."}, {"text": " "}, {"text": "A dog ran over the mat."}]
     files.write_jsonl(tmp_path / "own.jsonl", rows)

@@ -152,11 +152,3 @@ def test_intervals_hold_the_value_and_narrow_with_the_documents():
         widths.append(high - low)
     assert widths[1] < widths[0] / 2
     assert estimate(few[:1], nats[:1])["perplexity_interval"] is None
-
-
-def test_a_context_beyond_the_positions_is_refused(known):
-    config = make_model(known).config
-    assert perplexity.context_of(config, None) == 24
-    assert perplexity.context_of(config, 8) == 8
-    with pytest.raises(ValueError, match="context_length of at most 24"):
-        perplexity.context_of(config, 25)

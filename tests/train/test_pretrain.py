@@ -30,6 +30,7 @@ def test_the_stage_signs_off_last(road):
     provenance = files.read_json(folder / "provenance.json")
     tokenizer = files.read_json(road / "checkpoints/tiny/tokenizer/metrics.json")
     assert provenance["tokenizer_fingerprint"] == tokenizer["fingerprint"]
+    assert provenance["max_length"] == 256
     assert json.loads((folder / "config.json").read_text())["tokenizer_fingerprint"] == tokenizer["fingerprint"]
 
 

@@ -1,5 +1,6 @@
 import pytest
 import torch
+import yaml
 from conftest import stage
 from safetensors.torch import load_file
 
@@ -29,6 +30,17 @@ def test_only_the_completion_and_its_end_token_are_learned(road):
         first = int(torch.nonzero(ids == tokenizer.bos_token_id)[0])
         assert ids[first:start].tolist() == prompt
         assert (row["prompt"] + row["completion"]).count(notation.THINK) == 1
+
+
+def test_a_length_is_recorded_where_the_recipe_says_one(road, tmp_path):
+    """TRL's own is a cap that no row may come near."""
+    said = yaml.safe_load((road / "recipes/tiny/sft.yaml").read_text())
+    place = ("--dataset_name", str(road / "data/tiny"), "--model_name_or_path", str(road / "checkpoints/tiny/pretrain"))
+    for name, length in (("said", said.pop("max_length")), ("unsaid", None)):
+        recipe = tmp_path / f"{name}.yaml"
+        recipe.write_text(yaml.safe_dump(said | ({"max_length": length} if length else {})))
+        _, run = sft.prepare(["--config", str(recipe), *place, "--output_dir", str(tmp_path / name)])
+        assert run.provenance["max_length"] == length
 
 
 def test_every_parameter_moves_and_the_answer_is_measured(road):
