@@ -31,7 +31,8 @@ def main(argv: list[str]) -> None:
         evaluation.main(argv)
         return
     began, started = time.time(), time.monotonic()
-    (own,) = recipe.read((EvaluateArguments,), argv, "evaluate")
+    more = "These are the keys of problems; those of natural text: --config recipes/text-small/evaluate.yaml --help."
+    (own,) = recipe.read((EvaluateArguments,), argv, "evaluate", more)
     data = Path(own.dataset_name)
     wanted = chosen(own.protocol, own.num_samples, data)
     pairs = {name: preferences.read(data, name, wanted.pop(name)) for name in [*wanted] if PROTOCOLS[name].pairs}

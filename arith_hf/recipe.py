@@ -73,15 +73,15 @@ def mistake(mark: yaml.Mark, what: str) -> ValueError:
     return ValueError(f"line {mark.line + 1}, column {mark.column + 1}: {what}")
 
 
-def read(classes: Sequence[type], argv: Sequence[str], verb: str) -> tuple[Any, ...]:
+def read(classes: Sequence[type], argv: Sequence[str], verb: str, more: str = "") -> tuple[Any, ...]:
     """One instance of each dataclass, from `--config FILE` and the `--key value` pairs of `argv`.
 
     Precedence: command line, file, place (see `places`), default. Raises ValueError (unknown key with the nearest one,
-    wrong type, broken YAML) or FileNotFoundError; `--help` prints and exits.
+    wrong type, broken YAML) or FileNotFoundError; `--help` prints, with `more` in the end, and exits.
     """
     arguments = list(argv)
     config = config_path(arguments)
-    parser = make_parser(classes, verb)
+    parser = make_parser(classes, verb, more)
     fields = {field.name for cls in classes for field in dataclasses.fields(cls)}
     parser.set_defaults(**{key: value for key, value in places(config, verb).items() if key in fields})
     parser.where = f"{config}: "
@@ -199,7 +199,7 @@ def to_tokens(key: str, value: Any, where: str = "") -> Iterator[str]:
         yield f"--{key}={value}"
 
 
-def make_parser(classes: Sequence[type], verb: str) -> Any:
+def make_parser(classes: Sequence[type], verb: str, more: str = "") -> Any:
     """A transformers parser over `classes` that raises instead of exiting and knows the nearest key."""
     from transformers import HfArgumentParser  # here, because it costs a second that `--help` of others need not pay
 
@@ -221,7 +221,8 @@ def make_parser(classes: Sequence[type], verb: str) -> Any:
         list[Any](classes),
         prog=f"arith-hf {verb}",
         usage=f"arith-hf {verb} --config recipes/<model>/{verb}.yaml [--key value ...]",
-        epilog="Every key may stand in the recipe (`key: value`) or on the command line (`--key value`), which wins.",
+        epilog="Every key may stand in the recipe (`key: value`) or on the command line (`--key value`), which wins. "
+        + more,
         allow_abbrev=False,
     )
     parser.register("type", int, whole)

@@ -198,6 +198,14 @@ def test_help_of_a_verb_lists_its_keys():
     done = run("corpus", "--help")
     assert done.returncode == 0
     assert "--max_depth" in done.stdout
+    assert "those of another: --task expression, addition or text" in " ".join(done.stdout.split())
+
+
+def test_help_of_evaluate_says_where_the_keys_of_text_are_listed():
+    recipe = str(Path(__file__).parents[1] / "recipes/text-small/evaluate.yaml")
+    said = [run("evaluate", *more, "--help").stdout for more in ((), ("--config", recipe))]
+    assert "those of natural text: --config recipes/text-small/evaluate.yaml" in " ".join(said[0].split())
+    assert ["--context_length" in one for one in said] == [False, True]
 
 
 def test_a_full_disk_leaves_nothing_that_looks_finished(tmp_path):

@@ -64,7 +64,8 @@ def analyze(arguments: Any) -> None:
 def read(argv: Sequence[str]) -> Any:
     """The keys of the task that the recipe or the command line names."""
     said = recipe.peek(argv, "task") or "expression"
-    (arguments,) = recipe.read((room(said).Arguments,), argv, verb="corpus")
+    more = f"These are the keys of the task {said}; those of another: --task expression, addition or text with --help."
+    (arguments,) = recipe.read((room(said).Arguments,), argv, "corpus", more)
     return arguments
 
 

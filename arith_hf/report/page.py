@@ -9,6 +9,7 @@ from typing import Any
 
 import jinja2
 
+from arith_hf import provenance
 from arith_hf.report import charts, figures, stages, table, trust, worked
 from arith_hf.report.stages import Row, Stage
 
@@ -181,8 +182,11 @@ def resources(found: list[Stage]) -> list[list[str]]:
 
 
 def proof(stage: Stage) -> Row:
-    """What pins one stage: its commands, seed and hashes, and the recipe as it ran."""
-    made = stage.provenance
+    """What pins one stage: its commands, seed and hashes, and the recipe as it ran.
+
+    Its weights have one hash for all files, by which a stage that was made from it knows its parent.
+    """
+    made, weights = stage.provenance, stage.metrics.get("weights") or {}
     data, measured = made.get("data", {}), stage.evaluation
     facts = {
         "command": made.get("command"),
@@ -191,9 +195,10 @@ def proof(stage: Stage) -> Row:
         "data": data.get("path"),
         "data sha256": data.get("sha256"),
         "parent": made.get("parent"),
-        "parent sha256": made.get("parent_sha256"),
+        "parent's weights": made.get("parent_sha256"),
+        "weights": provenance.one_hash(weights) if weights else None,
         "tokenizer": made.get("tokenizer_fingerprint"),
-        **{f"{name} sha256": one for name, one in (stage.metrics.get("weights") or {}).items()},
+        **{f"{name} sha256": one for name, one in weights.items()},
         "commit": made.get("commit"),
         "resumed from": stage.metrics.get("resumed_from"),
     }

@@ -160,12 +160,16 @@ class Generations(TrainerCallback):
 
 
 def sample(prompt: str, completion: str) -> str:
-    """One line, of the prompt its end.
+    """One line.
 
-    >>> sample("Hola", "\\n\\n, ¿qué\\ntal?")
-    '  Hola | , ¿qué / tal?'
+    >>> sample("Add.\\n\\n1, 2", "\\n\\n3,\\nI think")
+    '  Add. / 1, 2 | 3, / I think'
     """
-    return f"  {' / '.join(prompt.strip().splitlines()[-1:])} | {' / '.join(completion.strip().splitlines())[:SHOWN]}"
+    return " | ".join((f"  {on_a_line(prompt)}", on_a_line(completion)))
+
+
+def on_a_line(text: str) -> str:
+    return " / ".join(line for line in text.splitlines() if line.strip())[:SHOWN]
 
 
 def tell(trainer: Trainer, metrics: dict[str, float] | None, scores: dict[str, float]) -> None:

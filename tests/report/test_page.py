@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 import left
 import pytest
 
-from arith_hf import files, report
+from arith_hf import files, provenance, report
 from arith_hf.report import charts, figures, page, stages, trust
 
 VOID = {"meta", "link", "br", "img", "input"}
@@ -94,6 +94,20 @@ def test_every_section_is_there_and_says_what_the_files_say(made, html):
     assert "8785ff2" in shown.ids["pipeline"]
     assert "77" * 32 in shown.ids["provenance"]
     assert shown.ids["worked"].startswith("\n10 worked problems")
+
+
+def test_a_stage_and_what_was_made_from_it_show_the_same_hash_of_its_weights(tmp_path):
+    folder = left.leave(tmp_path / "made", stages=("pretrain", "sft"))
+    for stage in ("pretrain", "sft"):
+        files.write_text(folder / stage / "model.safetensors", stage)
+    pins = {"metrics": ("pretrain", provenance.signature(folder / "pretrain"))}
+    pins["provenance"] = ("sft", {"parent_sha256": provenance.weights_hash(folder / "pretrain")})
+    for name, (stage, more) in pins.items():
+        path = folder / stage / f"{name}.json"
+        files.write_json(path, files.read_json(path) | more)
+    parent, child = (block["facts"] for block in page.content(stages.read(folder), "made")["provenance"])
+    assert parent["weights"] == child["parent's weights"] == provenance.weights_hash(folder / "pretrain")
+    assert parent["model.safetensors sha256"] == files.sha256(folder / "pretrain/model.safetensors")
 
 
 def test_it_is_the_same_at_every_call(made, html):
