@@ -12,6 +12,7 @@ is given, or answers it (language/talk.py).
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from io import TextIOWrapper
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -172,6 +173,8 @@ def converse(answer: Callable[[str], None], wanted: str, label: str) -> None:
     """Ask, answer, repeat, until `exit`, `quit`, `q`, Ctrl+C or the end of the input."""
     if sys.stdin.isatty():
         print(f"Type {wanted}; q to leave.", file=sys.stderr)
+    if isinstance(sys.stdin, TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")  # bytes that are no text are a mistake in a line, not the end
     try:
         while (typed := input(label).strip()).lower() not in ("exit", "quit", "q"):
             try:

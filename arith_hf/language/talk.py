@@ -45,6 +45,11 @@ class Talk:
         """What follows, printed as it is written; ValueError where the text is empty, or as long as the context."""
         if not text:
             raise ValueError(f"need {self.wanted}, got nothing")
+        if any(map(is_half, text)):
+            raise ValueError(f"need {self.wanted} in UTF-8, got {text!r}")
+        marks = [mark for mark in self.tokenizer.all_special_tokens if self.answers and mark in text]
+        if marks:
+            raise ValueError(f"need {self.wanted} without {marks[0]}, which ends or begins a turn")
         ids = self.ask(text, max_new_tokens or min(LENGTH, self.context // 2))
         most = min(max_new_tokens or LENGTH, self.context - len(ids))
         ends = end_tokens(self.model, self.tokenizer)
@@ -79,3 +84,8 @@ class Talk:
     @property
     def wanted(self) -> str:
         return "a question or a request" if self.answers else "the beginning of a text"
+
+
+def is_half(character: str) -> bool:
+    """Whether it is half of a character, or a byte that is none: no tokenizer takes it."""
+    return "\ud800" <= character <= "\udfff"

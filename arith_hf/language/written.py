@@ -21,7 +21,9 @@ def in_chat(tokenizer: Any, checkpoint: Path, asked: bool | None) -> bool:
     """Whether prompts go through the chat template; ValueError where that is asked for and there is none."""
     if asked and not tokenizer.chat_template:
         raise ValueError(f"need a tokenizer with a chat template for chat: true, {checkpoint} has none")
-    stage = provenance.read(checkpoint / provenance.NAME).get("stage") or checkpoint.name
+    places = (checkpoint, checkpoint.parent)  # a step that was saved says nothing itself
+    made = next(filter(None, (provenance.read(place / provenance.NAME) for place in places)), {})
+    stage = made.get("stage") or checkpoint.name
     return bool(tokenizer.chat_template and stage not in PLAIN) if asked is None else asked
 
 

@@ -261,6 +261,7 @@ def test_conversation_models_are_asked_in_their_template(corpus):
     folder = corpus / "checkpoints/prose/pretrain"
     model, known = checkpoint.load(folder)
     assert not written.in_chat(known, folder, None), "pretrained on plain text"
+    assert not written.in_chat(known, folder / "checkpoint-60", None), "a step that it saved"
     assert written.in_chat(known, folder, True)
     assert written.in_chat(known, folder.with_name("sft"), None)
     assert written.chatted(known, "Hello") == "<bos>user: Hello\nassistant:"
