@@ -194,7 +194,7 @@ def to_tokens(key: str, value: Any, where: str = "") -> Iterator[str]:
             raise ValueError(f"{where}need a list of words or numbers for `{key}`, got {str(odd[0])[:40]!r} in it")
         yield from (f"--{key}", *map(str, value))
     elif isinstance(value, dict):
-        yield f"--{key}={json.dumps(value)}"
+        yield f"--{key}={json.dumps(value, ensure_ascii=False)}"
     elif value is not None:
         yield f"--{key}={value}"
 

@@ -146,7 +146,7 @@ def test_an_unknown_package_and_texts_of_ones_own_are_told(tmp_path, mirror, cap
     own.write_text("my only copy", encoding="utf-8")
     assert main(recipe(tmp_path, "--output_dir", str(tmp_path / "own"))) == 2
     assert own.read_text(encoding="utf-8") == "my only copy"
-    assert "is a text of your own" in capsys.readouterr().err
+    assert "is a text of your own: remove fetch.yaml where nothing is to be fetched, or" in capsys.readouterr().err
 
 
 def test_without_apt_one_is_told_where_to_put_texts_and_they_are_signed(tmp_path, mirror, monkeypatch, capsys):

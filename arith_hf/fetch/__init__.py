@@ -118,7 +118,10 @@ def require_own(folder: Path, manifest: dict[str, Any]) -> None:
         return
     found = texts_in(folder)
     if found and (own or str(found[0].relative_to(folder)) not in manifest.get("files", {})):
-        raise ValueError(f"{found[0]} is a text of your own: name another output_dir for texts that are fetched")
+        raise ValueError(
+            f"{found[0]} is a text of your own: remove fetch.yaml where nothing is to be fetched, or name another "
+            "output_dir for texts that are"
+        )
 
 
 # What is fetched

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import yaml
 from datasets import Dataset
 from torch.utils.data import Sampler
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.utils import logging
 
-from arith_hf import files
+from arith_hf import recipe
 
 logger = logging.get_logger("arith_hf")
 
@@ -28,14 +29,14 @@ logger = logging.get_logger("arith_hf")
 def read_weights(said: str, known: Iterable[str]) -> dict[str, float]:
     """Shares of the sources, which sum to 1; ValueError names the known ones.
 
-    >>> read_weights('{"en": 3, "es": 1}', ["en", "es"])
+    >>> read_weights("{en: 3, es: 1}", ["en", "es"])
     {'en': 0.75, 'es': 0.25}
     """
     have = sorted(known)
     try:
-        weights = json.loads(said, object_pairs_hook=files.each_once, parse_constant=files.finite)
-    except ValueError as error:
-        raise ValueError(f"source_weights: need JSON such as {{en: 0.5, es: 0.5}}, got {said} ({error})") from error
+        weights = yaml.load(said, Loader=recipe.StrictLoader)
+    except (ValueError, yaml.YAMLError) as error:
+        raise ValueError(f"source_weights: need '{{en: 0.5, es: 0.5}}' or the like, got {said} ({error})") from error
     if not isinstance(weights, dict) or not weights:
         raise ValueError(f"source_weights: need a weight for one or more of {', '.join(have)}, got {said}")
     for name, weight in weights.items():

@@ -56,7 +56,7 @@ class PretrainArguments(SampleArguments):
     )
     source_weights: str | None = field(
         default=None,
-        metadata={"help": "Share of the tokens that each source has, by the column `source`: {en: 0.5, es: 0.5}."},
+        metadata={"help": "Share of the tokens that each source has, by the column `source`: '{en: 0.5, es: 0.5}'."},
     )
     loss_on_given: bool = field(
         default=False, metadata={"help": "Learn also what the corpus marks as given: problems, operands of a drill."}

@@ -28,7 +28,7 @@ class SftArguments(SampleArguments):
         default=None,
         metadata={
             "help": "Share of the tokens, prompts included, that each source has, by the column `source`: "
-            "{alpaca: 0.7, oasst1: 0.3}."
+            "'{alpaca: 0.7, oasst1: 0.3}'."
         },
     )
 

@@ -11,7 +11,7 @@ from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arith_hf import checkpoint, files
+from arith_hf import checkpoint, files, recipe
 from arith_hf.train import mixture, pretrain, sft
 from arith_hf.train.mixture import by_source, largest_remainder, read_weights, schedule
 from arith_hf.train.packing import pack
@@ -59,11 +59,13 @@ def test_passes_differ_and_seeds_differ():
 @pytest.mark.parametrize(
     ("said", "message"),
     [
-        ("{en: 1}", "need JSON such as"),
+        ("{en: 1", "need '{en: 0.5, es: 0.5}' or the like"),
+        ("en=1", "need a weight for one or more of en, es"),
         ('{"en": 0.5, "fr": 0.5}', "no source `fr`: these texts have en, es"),
         ('{"en": 1, "en": 2}', "stands twice"),
         ('{"en": 0}', "need a number > 0 for `en`, got 0"),
-        ('{"en": NaN}', "need a finite number"),
+        ('{"en": NaN}', "need a number > 0 for `en`"),
+        ('{"en": 1e999}', "need a number > 0 for `en`"),
         ('{"en": true}', "need a number > 0"),
         ("{}", "need a weight for one or more of en, es"),
     ],
@@ -71,6 +73,13 @@ def test_passes_differ_and_seeds_differ():
 def test_weights_that_cannot_be_are_refused(said, message):
     with pytest.raises(ValueError, match=message):
         read_weights(said, ["en", "es"])
+
+
+def test_weights_are_written_as_in_a_recipe_or_as_json():
+    for said in ("{en: 3, ñ: 1}", '{"en": 3, "ñ": 1}', '{"en":3,"\\u00f1":1}'):
+        assert read_weights(said, ["en", "ñ"]) == {"en": 0.75, "ñ": 0.25}
+    (token,) = recipe.to_tokens("source_weights", {"en": 1e-5, "🦉": 3e-5})
+    assert read_weights(token.partition("=")[2], ["en", "🦉"]) == pytest.approx({"en": 0.25, "🦉": 0.75})
 
 
 def test_a_source_without_a_weight_is_left_out_with_a_word(caplog, monkeypatch):

@@ -4,6 +4,7 @@ May not know what the rows are for. Nothing is gathered, so memory is flat; a lo
 """
 
 import os
+import re
 from collections.abc import Iterator
 from glob import escape, glob
 from itertools import groupby, islice
@@ -98,7 +99,7 @@ def local(path: str) -> list[Path] | None:
     elif place.is_file():
         found = [place]
     elif path.count("/") > 1 or place.suffix[1:] in (*KINDS, *PACKED) or path.startswith((".", "/", "~", "data/")):
-        raise FileNotFoundError(f"no file or folder {path}: `make fetch` brings it, or name another source")
+        raise FileNotFoundError(f"no file or folder {path}: {remedy(place)}")
     else:
         return None
     if odd := [one for one in found if not kind_of(one)]:
@@ -106,6 +107,17 @@ def local(path: str) -> list[Path] | None:
     if not found:
         raise FileNotFoundError(f"{path} has no files that end in .{', .'.join(KINDS)}")
     return sorted(found, key=lambda one: (kind_of(one), one.as_posix()))
+
+
+def remedy(place: Path) -> str:
+    """What to do where nothing is: data/raw/<model> is what the stage `fetch` fills.
+
+    >>> remedy(Path("data/raw/bilingual/en"))
+    '`make fetch MODEL=bilingual` brings it where that has a fetch.yaml; else put it there, or name another'
+    """
+    fetched = re.search(r"(?:^|/)data/raw/([^/]+)", place.as_posix())
+    brings = f"`make fetch MODEL={fetched[1]}` brings it where that has a fetch.yaml; else " if fetched else ""
+    return f"{brings}put it there, or name another"
 
 
 def hidden(path: Path) -> bool:

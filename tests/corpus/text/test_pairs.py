@@ -8,7 +8,7 @@ import pytest
 from datasets import disable_progress_bars, enable_progress_bars
 
 from arith_hf import chat, files, vocabulary
-from arith_hf.corpus.text import Arguments, arguments, pairs
+from arith_hf.corpus.text import Arguments, arguments, pairs, sources
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -19,7 +19,8 @@ def _quiet():
 
 
 def test_examples():
-    assert doctest.testmod(arguments).failed == 0
+    for module in (arguments, sources):
+        assert doctest.testmod(module).failed == 0
 
 
 def turns(*said: str, first: str = "user") -> list[dict]:

@@ -433,7 +433,8 @@ def test_every_configuration_of_the_card_loads(tmp_path):
         ({"source_paths": ["x"], "source_languages": ["klingon"]}, "klingon"),
         ({"source_paths": ["x"], "shard_size": 0}, "need shard_size >= 1, got 0"),
         ({"source_paths": ["data/nowhere"]}, "no file or folder data/nowhere"),
-        ({"source_paths": ["./nowhere.jsonl"]}, "no file or folder ./nowhere.jsonl"),
+        ({"source_paths": ["./nowhere.jsonl"]}, "no file or folder ./nowhere.jsonl: put it there, or name another"),
+        ({"source_paths": ["data/raw/nowhere/en"]}, "en: `make fetch MODEL=nowhere` brings it where that has"),
     ],
 )
 def test_what_cannot_be_made_is_told_before_anything_is_lost(keys, problem, tmp_path):
