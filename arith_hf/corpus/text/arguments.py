@@ -49,7 +49,8 @@ class TextArguments:
     source_paths: list[str] = field(
         default_factory=list,
         metadata={
-            "help": "of each: a folder, file or pattern of text, JSONL or parquet files; or name[:config] on the Hub"
+            "help": "of each: a folder, file or pattern of text (a file is one document), JSONL (one a line) or "
+            "parquet files; or name[:config] on the Hub"
         },
     )
     source_columns: list[str] = field(

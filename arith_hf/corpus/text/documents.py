@@ -42,8 +42,22 @@ def write(
         names += write_shards(folder, split, rows, arguments.shard_size if split == "train" else None)
         if split == "validation":  # a loss on what is trained on in part says less than that of a test
             known.add(row["text"] for row in validated(folder))
-    require_some(names, tallies)
     return names, {name: tally.told() for name, tally in tallies.items()}
+
+
+def fault(told: dict[str, Row]) -> str | None:
+    """What is lacking where a source left nothing to train on, or the corpus nothing to validate with."""
+    unit = "(a .txt file is one document, JSONL has one a line)"
+    for name, one in told.items():
+        if not one["kept"].get("train"):
+            most = sorted(one["removed"].items(), key=lambda reason: -reason[1])[:3]
+            listed = ", ".join(f"{reason} {count:,}" for reason, count in most) or f"nothing {unit}"
+            read = f"{one['read'].get('documents', 0):,} read"
+            return f"nothing to train on is left of the source {name}: {read}, removed by {listed}"
+    if not any(one["kept"].get("validation") for one in told.values()):
+        left = sum(sum(one["kept"].values()) for one in told.values())
+        return f"no document is left for validation: there are {left:,} {unit}: raise validation_share, or name more"
+    return None
 
 
 def validated(folder: Path) -> Iterator[Row]:
@@ -92,17 +106,6 @@ def untainted(rows: Iterable[Row], split: str, known: Contamination | None, tall
             tallies[row["source"]].drop(row, split, "contaminated")
         else:
             yield row
-
-
-def require_some(names: list[str], tallies: dict[str, Tally]) -> None:
-    """ValueError where a source left nothing to train on, or the corpus nothing to validate with."""
-    for name, tally in tallies.items():
-        if not tally.kept["train"]:
-            most = ", ".join(f"{reason} {count}" for reason, count in tally.removed.most_common(3)) or "nothing"
-            raise ValueError(f"nothing to train on is left of the source {name}: removed by {most}")
-    for split in ("validation", "train"):
-        if not any(name.startswith(f"pretrain/{split}") for name in names):
-            raise ValueError(f"no document is left to {split} with: raise {split}_share, or name more sources")
 
 
 # What is written

@@ -21,6 +21,7 @@ from arith_hf.text.duplicates import ExactDuplicates, NearDuplicates
 from arith_hf.text.filters import Filters
 
 logger = logging.getLogger("arith_hf")
+KEYS = {"languages": "source_languages"}  # of a recipe, where a filter has another name
 Row = dict[str, Any]
 
 
@@ -126,7 +127,7 @@ def of_source(source: Source, arguments: TextArguments, tally: Tally, seen: Seen
 def judged(raw: str, filters: Filters, arguments: TextArguments, tally: Tally, seen: Seen) -> Row:
     text = clean(raw, arguments.urls)
     if reason := "empty" if not text else "longer_than_8_MiB" if too_long(text) else filters.reason(text):
-        return {"removed": reason, "characters": len(text)}
+        return {"removed": KEYS.get(reason, reason), "characters": len(text)}
     if (reason := seen.reason(text)) == "exact_duplicates":
         return {"removed": reason, "characters": len(text)}
     split = split_of(text, arguments.validation_share, arguments.test_share)

@@ -4,7 +4,6 @@ May not know how a text is compared, nor what a row must be. Rows are written be
 what the tests among them ask, and test documents are known last: so what rows hold of these is taken out at the end.
 """
 
-from collections import Counter
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -13,34 +12,26 @@ from typing import Any
 from datasets.utils import tqdm
 
 from arith_hf import chat, files
-from arith_hf.corpus.text import census, documents, pairs
+from arith_hf.corpus.text import census, documents
 from arith_hf.corpus.text.arguments import TextArguments
+from arith_hf.corpus.text.tallies import FILES, Tallies, Tally
 from arith_hf.text.contamination import Contamination
 
 TOLD, ASKED = ("text", "passage", "question"), ("prompt", "chosen")
 Row = dict[str, Any]
 
 
-def take_out(folder: Path, arguments: TextArguments, tallies: dict[str, Row]) -> None:
-    """Leave out of the files the rows that share a long string of words with what is measured; the tallies say so.
-
-    ValueError where nothing is left of a file.
-    """
-    learned = {what: [name for name in pairs.FILES[what] if name != "test"] for what in tallies}
+def take_out(folder: Path, arguments: TextArguments, left: Tallies) -> None:
+    """Leave out of the files the rows that share a long string of words with what is measured; `left` says so."""
+    learned = {what: [name for name in FILES[what] if name != "test"] for what in left}
     if not any(learned.values()) or not arguments.contamination_words:
         return
     known = Contamination(chain(tests(folder, TOLD), documents.named(arguments)), arguments.contamination_words)
     known.add(tests(folder, ASKED), form=True)
     for what, splits in learned.items():
         for split in splits:
-            path = folder / pairs.FILES[what][split]
-            files.write_jsonl(path, untainted(path, known))
-            left = sum(1 for _ in files.numbered(path))
-            if found := tallies[what]["kept"][split] - left:
-                removed = Counter(tallies[what]["removed"]) + Counter(contaminated=found)
-                tallies[what]["removed"] = dict(sorted(removed.items()))
-            tallies[what]["kept"][split] = left
-        pairs.require_some(what, tallies[what])
+            path = folder / FILES[what][split]
+            files.write_jsonl(path, untainted(path, split, known, left[what]))
 
 
 def tests(folder: Path, columns: tuple[str, ...]) -> Iterator[str]:
@@ -53,9 +44,11 @@ def tests(folder: Path, columns: tuple[str, ...]) -> Iterator[str]:
             yield from (row[name] for name in columns if name in row)
 
 
-def untainted(path: Path, known: Contamination) -> Iterator[Row]:
+def untainted(path: Path, split: str, known: Contamination, of_sources: dict[str, Tally]) -> Iterator[Row]:
     for row in tqdm(files.read_jsonl(path), desc=f"Comparing {path.parent.name}/{path.stem}", unit=" rows"):
-        if not any(map(known.hit, said(row))):
+        if any(map(known.hit, said(row))):
+            of_sources[row.get("source", "")].drop(split, "contaminated")
+        else:
             yield row
 
 

@@ -4,9 +4,9 @@ May not know how a chat template writes. A row that says of what it is (`topic`)
 prompt. A conversation carries the name of its source, by which fine-tuning may weigh it.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -17,19 +17,11 @@ from arith_hf import chat, files, notation
 from arith_hf.corpus.text import sources, trees
 from arith_hf.corpus.text.arguments import Talk, TextArguments
 from arith_hf.corpus.text.splits import Sides, split_of
+from arith_hf.corpus.text.tallies import FILES, Tallies, Tally, total
 from arith_hf.text.clean import clean
 from arith_hf.text.duplicates import ExactDuplicates
 
 Row = dict[str, Any]
-FILES = {  # what is made of each key's rows, by split
-    "conversations": {"train": "sft/train.jsonl", "validation": "sft/validation.jsonl"},
-    "preferences": {
-        "train": "preferences/train.jsonl",
-        "validation": "preferences/validation.jsonl",
-        "test": "test/preferences.jsonl",
-    },
-    "yesno": {"test": "test/yesno.jsonl"},
-}
 SPLITS = {"conversations": "train", "preferences": "train", "yesno": "validation"}  # read of the Hub, if none is said
 DRAFT = "sft/.pairs.part"
 MARKS = (notation.PAD, notation.UNK, notation.BOS, notation.of("text").EOS, *chain.from_iterable(chat.MARKS.values()))
@@ -39,37 +31,26 @@ class Unfit(Exception):
     """Why a row is left out."""
 
 
-def write(folder: Path, arguments: TextArguments) -> tuple[list[str], dict[str, Row]]:
+def write(folder: Path, arguments: TextArguments) -> tuple[list[str], Tallies]:
     """The names of the files, and of each key what was read, left out and kept."""
     names: list[str] = []
-    tallies: dict[str, Row] = {}
+    tallies: Tallies = {}
     sides, draft = Sides(), folder / DRAFT
-    for what in FILES:
-        if not getattr(arguments, what):
-            continue
-        read, removed, kept = Counter[str](), Counter[str](), Counter[str]()
+    for what in filter(partial(getattr, arguments), FILES):
+        tallies[what] = {place.name: Tally() for place in places(what, arguments)}
         try:
-            files.write_jsonl(draft, gather(what, arguments, sides, read, removed, kept))
+            files.write_jsonl(draft, gather(what, arguments, sides, tallies[what]))
+            whole = total(tallies[what])
             for split, name in FILES[what].items():
-                if kept[split]:
+                if whole.kept[split]:
                     files.write_jsonl(
                         folder / name,
-                        (even(row["row"], read["input"]) for row in files.read_jsonl(draft) if row["split"] == split),
+                        (even(row["row"], whole.inputs) for row in files.read_jsonl(draft) if row["split"] == split),
                     )
                     names.append(name)
         finally:
             draft.unlink(missing_ok=True)
-        tallies[what] = {"read": read["rows"], "removed": dict(sorted(removed.items())), "kept": dict(kept)}
-        require_some(what, tallies[what])
     return names, tallies
-
-
-def require_some(what: str, told: Row) -> None:
-    """ValueError where no row is left for one of the files of a key."""
-    if lacking := [name for split, name in FILES[what].items() if not told["kept"].get(split)]:
-        raise ValueError(
-            f"nothing is left of `{what}` for {lacking[0]}: {told['read']} read, removed: {told['removed']}"
-        )
 
 
 def ready(arguments: TextArguments) -> None:
@@ -84,43 +65,39 @@ def ready(arguments: TextArguments) -> None:
                     read(row, arguments, f"{path}, row 1")
 
 
-def gather(
-    what: str,
-    arguments: TextArguments,
-    sides: Sides,
-    read: Counter[str],
-    removed: Counter[str],
-    kept: Counter[str],
-) -> Iterator[Row]:
+def gather(what: str, arguments: TextArguments, sides: Sides, tallies: dict[str, Tally]) -> Iterator[Row]:
     """Each row that is fit, under `row`, with its split."""
     exact = ExactDuplicates()
-    for path, name, language in arguments.talks() if what == "conversations" else others(what, arguments):
+    for path, name, language in places(what, arguments):
+        tally = tallies[name]
         rows = tqdm(whole(what, path), desc=f"Reading {what}", unit=" rows")
         for number, (row, fault) in enumerate(rows, start=1):
-            read["rows"] += 1
+            tally.read += 1
             try:
                 if fault:
                     raise Unfit(fault)
                 if language not in ("any", row.get("language")):
-                    raise Unfit("languages")
+                    raise Unfit("conversation_languages")
                 made, prompt = READERS[what](row, arguments, f"{path}, row {number}")
                 if exact.seen(files.to_json(made)):
                     raise Unfit("exact_duplicates")
                 split = side(what, row, prompt, arguments)
                 if split not in FILES[what]:
-                    raise Unfit("of_another_split")
+                    raise Unfit("held_for_test" if split == "test" else "of_another_split")
                 if not sides.admits(prompt, split):
                     raise Unfit("prompt_of_another_split")
             except Unfit as reason:
-                removed[str(reason)] += 1
+                tally.removed[str(reason)] += 1
                 continue
-            kept[split] += 1
-            read["input"] += any("input" in one for one in made.get("messages", ()))
+            tally.kept[split] += 1
+            tally.inputs += any("input" in one for one in made.get("messages", ()))
             yield {"row": made | ({"source": name} if name else {}), "split": split}
 
 
-def others(what: str, arguments: TextArguments) -> list[Talk]:
-    """The places of rows that do not say what source they are of."""
+def places(what: str, arguments: TextArguments) -> list[Talk]:
+    """Where the rows of a key lie; only conversations say what source they are of."""
+    if what == "conversations":
+        return arguments.talks()
     return [Talk(path, "", "any") for path in getattr(arguments, what)]
 
 
@@ -136,11 +113,16 @@ def whole(what: str, path: str) -> Iterator[tuple[Row, str | None]]:
 
 
 def side(what: str, row: Row, prompt: str, arguments: TextArguments) -> str:
-    """The split of a row; questions of yes or no that are nobody's training rows are all a test."""
+    """The split of a row; questions of yes or no that are nobody's training rows are all a test.
+
+    Conversations of the test's share train nobody where a pair or a question may be of their topic, or prompt.
+    """
     topic = row.get("topic")
     if what == "yesno" and topic is None:
         return "test"
-    return split_of(str(topic) if topic is not None else prompt, arguments.validation_share, arguments.test_share)
+    split = split_of(str(topic) if topic is not None else prompt, arguments.validation_share, arguments.test_share)
+    asked = arguments.preferences or arguments.yesno
+    return "train" if split == "test" and what == "conversations" and not asked else split
 
 
 # What a row is

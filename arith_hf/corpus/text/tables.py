@@ -10,17 +10,37 @@ def show(folder: str, manifest: dict[str, Any], seconds: float) -> None:
     """Rows and characters of each file, and what became of each source."""
     console = Console()
     console.print(of_files(f"{folder} in {seconds:.1f} s", manifest["files"]))
-    console.print(of_sources(manifest["sources"]))
+    show_left(manifest["sources"], manifest["pairs"])
     for name, told in manifest["sources"].items():
         if told["kept_characters"] < told.get("budget", 0):
             why = "was read until its budget" if told["budget_reached"] else "has no more"
             have = f"{told['kept_characters']:,} characters are left, of the {told['budget']:,} of its budget"
             console.print(f"{name} {why}: {have}.", soft_wrap=True)
-    for what, told in manifest["pairs"].items():
-        listed = ", ".join(f"{reason} {count:,}" for reason, count in told["removed"].items()) or "none"
-        console.print(f"{what}: {told['read']:,} read, removed: {listed}")
     shared = ", ".join(f"{pair} {count}" for pair, count in manifest["overlap"].items())
     console.print(f"Texts shared between splits: {shared}.")
+
+
+def show_left(sources: dict[str, Any], pairs: dict[str, Any]) -> None:
+    """What became of each source, and of the rows of each key and of its sources."""
+    console = Console()
+    if sources:
+        console.print(of_sources(sources))
+    for what, told in pairs.items():
+        console.print(f"{what}: {of_rows(told)}", soft_wrap=True)
+        named = told.get("sources", {})
+        for name, one in named.items() if len(named) > 1 else ():
+            console.print(f"  {name}: {of_rows(one)}", soft_wrap=True)
+
+
+def of_rows(told: dict[str, Any]) -> str:
+    """
+    >>> of_rows({"read": 9, "removed": {"empty": 1}, "kept": {"train": 8}})
+    '9 read, train 8; removed: empty 1'
+    """
+    kept, removed = (
+        ", ".join(f"{name} {count:,}" for name, count in told[key].items()) or "none" for key in ("kept", "removed")
+    )
+    return f"{told['read']:,} read, {kept}; removed: {removed}"
 
 
 def of_files(title: str, listed: dict[str, Any]) -> Table:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from arith_hf import files, provenance
-from arith_hf.corpus.text import census, documents, draft, measured, pairs, sources
+from arith_hf.corpus.text import census, documents, draft, measured, pairs, sources, tables, tallies
 from arith_hf.corpus.text.arguments import TextArguments
 
 Row = dict[str, Any]
@@ -28,15 +28,25 @@ def write(folder: Path, arguments: TextArguments, order: Callable[[str], Any], h
     """The files, and what the manifest says of them: counts, overlaps, what each filter removed, whose texts."""
     try:
         names, of_pairs = pairs.write(folder, arguments)
+        require(tallies.fault(of_pairs), {}, of_pairs)
         passages = pairs.passages(folder / "test" / "yesno.jsonl")
         more, of_sources = documents.write(folder, arguments, passages, census.prompts(folder, names), head)
+        require(documents.fault(of_sources), of_sources, of_pairs)
         measured.take_out(folder, arguments, of_pairs)
+        require(tallies.fault(of_pairs), of_sources, of_pairs)
         taken = census.take(folder, sorted([*names, *more], key=order))
     except KeyboardInterrupt as stop:
         told = "interrupted; the same command goes on behind the last document that was judged"
         raise KeyboardInterrupt(told) from stop
     (folder / draft.NAME).unlink()
-    return {**taken, "sources": of_sources, "pairs": of_pairs, "fetched": fetched(arguments)}
+    return {**taken, "sources": of_sources, "pairs": tallies.told(of_pairs), "fetched": fetched(arguments)}
+
+
+def require(fault: str | None, of_sources: Row, of_pairs: tallies.Tallies) -> None:
+    """ValueError with what is lacking, behind the tables that say what became of it."""
+    if fault:
+        tables.show_left(of_sources, tallies.told(of_pairs))
+        raise ValueError(fault)
 
 
 def fetched(arguments: TextArguments) -> dict[str, Row]:

@@ -101,6 +101,6 @@ def test_what_holds_words_of_an_evaluation_is_left_out_and_counted(tmp_path):
 def test_nothing_left_is_an_error_that_says_why(tmp_path):
     quoted = [{"text": row["messages"][1]["content"]} for row in PLAIN["conversations"]]
     with pytest.raises(
-        ValueError, match=r"nothing is left of `conversations` for sft/train\.jsonl: .*'contaminated': "
+        ValueError, match=r"nothing is left of `conversations` for sft/train\.jsonl: .*: contaminated 4"
     ):
         make(tmp_path, named=quoted)

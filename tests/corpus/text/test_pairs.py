@@ -8,7 +8,7 @@ import pytest
 from datasets import disable_progress_bars, enable_progress_bars
 
 from arith_hf import chat, files, vocabulary
-from arith_hf.corpus.text import Arguments, arguments, pairs, sources
+from arith_hf.corpus.text import Arguments, arguments, pairs, sources, tables, tallies
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -19,7 +19,7 @@ def _quiet():
 
 
 def test_examples():
-    for module in (arguments, sources):
+    for module in (arguments, pairs, sources, tables, tallies):
         assert doctest.testmod(module).failed == 0
 
 
@@ -37,9 +37,11 @@ def write(tmp_path: Path, **rows: list[dict]) -> tuple[dict[str, list[dict]], di
     arguments = Arguments(
         sources=["a"], source_paths=["x"], validation_share=0.2, test_share=0.2, max_turn_characters=100, **paths
     )
-    names, tallies = pairs.write(tmp_path / "m", arguments)
+    names, found = pairs.write(tmp_path / "m", arguments)
     assert not list((tmp_path / "m").rglob("*.part"))
-    return {name: list(files.read_jsonl(tmp_path / "m" / name)) for name in names}, tallies
+    if told := tallies.fault(found):
+        raise ValueError(told)
+    return {name: list(files.read_jsonl(tmp_path / "m" / name)) for name in names}, tallies.told(found)
 
 
 def plain(count: int = 60) -> list[dict]:
@@ -107,12 +109,47 @@ def test_what_is_unfit_is_left_out_and_counted(tmp_path):
         {"messages": turns("And this?", "Hm.<|im_end|>")},
     ]
     written, tallies = write(tmp_path, conversations=plain() + odd)
-    removed = tallies["conversations"]["removed"]
-    held = removed.pop("of_another_split")
-    assert removed == {"exact_duplicates": 1, "max_turn_characters": 1, "empty": 1, "roles": 1, "special_tokens": 2}
-    assert held + len(written["sft/train.jsonl"]) + len(written["sft/validation.jsonl"]) == 60
-    assert held > 0, "the conversations of the test split train nobody"
+    removed = {"exact_duplicates": 1, "max_turn_characters": 1, "empty": 1, "roles": 1, "special_tokens": 2}
+    assert tallies["conversations"]["removed"] == removed
+    assert len(written["sft/train.jsonl"]) + len(written["sft/validation.jsonl"]) == 60
     assert tallies["conversations"]["read"] == 66
+
+
+def test_conversations_of_the_tests_share_train_nobody_where_something_is_asked(tmp_path):
+    """Where nothing is, they would be thrown away for no test; the others stay where they are."""
+    asked = [{"question": "Is it?", "passage": "It is.", "answer": True}]
+    all_of_it, _ = write(tmp_path, conversations=plain())
+    less, tallies = write(tmp_path, conversations=plain(), yesno=asked)
+    held = tallies["conversations"]["removed"]
+    assert 0 < held["held_for_test"] == len(all_of_it["sft/train.jsonl"]) - len(less["sft/train.jsonl"])
+    assert all_of_it["sft/validation.jsonl"] == less["sft/validation.jsonl"]
+    assert all(row in all_of_it["sft/train.jsonl"] for row in less["sft/train.jsonl"])
+
+
+def test_what_became_of_each_source_is_told_and_none_of_them_vanishes(tmp_path):
+    """Rows that do not say their language are all left out where one is asked for."""
+    paths = [str(tmp_path / f"{name}.jsonl") for name in ("alpaca", "oasst")]
+    for path, more in zip(paths, ({}, {"language": "en"}), strict=True):
+        files.write_jsonl(path, [{**row, **more, "topic": f"{path} {n}"} for n, row in enumerate(plain(90))])
+    keys = {"sources": ["a"], "source_paths": ["x"], "validation_share": 0.2, "conversations": paths}
+    _, found = pairs.write(tmp_path / "m", Arguments(**keys, conversation_languages=["en", "en"]))
+    told = tallies.told(found)["conversations"]
+    assert told["sources"]["alpaca"] == {"read": 90, "removed": {"conversation_languages": 90}, "kept": {}}
+    assert told["sources"]["oasst"]["removed"] == {}
+    assert sum(told["sources"]["oasst"]["kept"].values()) == sum(told["kept"].values()) == 90
+    assert tallies.fault(found) == (
+        "nothing to train on is left of alpaca, of `conversations`: 90 read, removed: conversation_languages 90: "
+        "leave it out, or name more"
+    )
+    _, found = pairs.write(tmp_path / "m", Arguments(**keys, conversation_languages=["any", "en"]))
+    assert "alpaca" not in str(tallies.fault(found))
+
+
+def test_too_few_conversations_to_validate_say_what_to_do(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"sft/validation\.jsonl: 2 read, removed: none: raise validation_share, or name"
+    ):
+        write(tmp_path, conversations=plain(4)[2:])
 
 
 def test_a_conversation_says_what_source_it_is_of(tmp_path):

@@ -166,7 +166,9 @@ def test_the_texts_of_an_evaluation_are_found_however_deep_they_lie(tmp_path):
     """Else a set of conversations would be trained on, and nothing said."""
     asked = [{"messages": [{"role": "user", "content": document(number)}]} for number in range(120)]
     named = write_jsonl(tmp_path / "named.jsonl", asked)
-    with pytest.raises(ValueError, match="nothing to train on is left of the source a: removed by contaminated"):
+    with pytest.raises(
+        ValueError, match="nothing to train on is left of the source a: 120 read, removed by contaminated"
+    ):
         make(tmp_path / "m", source_paths=[source(tmp_path)], evaluation_paths=[named])
 
 
@@ -343,6 +345,31 @@ def test_analyze_only_prints_the_counts_and_writes_nothing(tmp_path, capsys):
     assert "(nothing written)" in counted
 
 
+def test_one_text_file_is_told_to_be_one_document(tmp_path, capsys):
+    (tmp_path / "book.txt").write_text(document(1), encoding="utf-8")
+    argv = ["corpus", "--task", "text", "--sources", "a", "--source_paths", str(tmp_path / "book.txt")]
+    assert main([*argv, "--output_dir", str(tmp_path / "m")]) == 2
+    told = "no document is left for validation: there are 1 (a .txt file is one document, JSONL has one a line): raise"
+    assert told in capsys.readouterr().err
+
+
+def test_what_became_of_each_source_is_told_where_nothing_is_left_of_one(tmp_path, capsys):
+    """With the keys that have removed it; so it is where conversations are left out, before documents are read."""
+    paths = [source(tmp_path), *(write_jsonl(tmp_path / f"{kind}.jsonl", [{"text": "x"}] * 3) for kind in "bc")]
+    argv = ["corpus", "--task", "text", "--sources", "a", "b", "c", "--source_paths", *paths]
+    argv += ["--source_languages", "any", "any", "es", "--output_dir", str(tmp_path / "m"), "--analyze_only", "true"]
+    assert main(argv) == 2
+    printed = capsys.readouterr()
+    assert "nothing to train on is left of the source c: 3 read, removed by source_languages 3" in printed.err
+    cells = [[cell.strip() for cell in line.split("│")] for line in printed.out.splitlines() if "│" in line]
+    lines = {row[1]: row[2:-1] for row in cells}
+    assert lines["- source_languages"] == ["", "", "3 (3)"]
+    assert lines["train"][2] == "0"
+    talks = write_jsonl(tmp_path / "talks.jsonl", [{"prompt": f"Ask {n}", "completion": ""} for n in range(3)])
+    assert main([*argv, "--conversations", talks]) == 2
+    assert "conversations: 3 read, none; removed: empty 3" in capsys.readouterr().out
+
+
 def test_an_interrupted_corpus_is_known_as_one_and_begun_again(tmp_path, monkeypatch):
     path = source(tmp_path)
     whole = make(tmp_path / "one" / "m", source_paths=[path])
@@ -453,7 +480,7 @@ def test_a_source_that_is_broken_or_has_another_column_is_named(tmp_path):
     (tmp_path / "c.csv").write_text("text\nx\n", encoding="utf-8")
     with pytest.raises(ValueError, match=r"c\.csv: need files that end in \.txt"):
         make(tmp_path / "m", source_paths=[str(tmp_path / "c.csv")])
-    with pytest.raises(ValueError, match="nothing to train on is left of the source a: removed by min_characters 120"):
+    with pytest.raises(ValueError, match="left of the source a: 120 read, removed by min_characters 120"):
         make(tmp_path / "m", source_paths=[source(tmp_path)], min_characters=10**6)
 
 

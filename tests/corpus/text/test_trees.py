@@ -8,7 +8,7 @@ import pytest
 from datasets import disable_progress_bars, enable_progress_bars
 
 from arith_hf import files
-from arith_hf.corpus.text import Arguments, pairs, trees
+from arith_hf.corpus.text import Arguments, pairs, tallies, trees
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -115,17 +115,18 @@ def write(tmp_path: Path, rows: list[dict], **keys) -> tuple[list[dict], dict]:
         sources=["x"], source_paths=["x"], validation_share=0.2, conversations=[str(tmp_path / "oasst.jsonl")], **keys
     )
     pairs.ready(arguments)
-    names, tallies = pairs.write(tmp_path / "m", arguments)
-    return [row for name in names for row in files.read_jsonl(tmp_path / "m" / name)], tallies["conversations"]
+    names, found = pairs.write(tmp_path / "m", arguments)
+    return [row for name in names for row in files.read_jsonl(tmp_path / "m" / name)], tallies.told(found)[
+        "conversations"
+    ]
 
 
 def test_trees_are_read_like_other_conversations(tmp_path):
     odd = [message("p", "gone"), message("p1", None)]
     written, told = write(tmp_path, forest(90) + odd)
-    held = told["removed"].pop("of_another_split")
     assert told["read"] == 92
     assert told["removed"] == {"parent_missing": 1, "message_id_twice": 1}
-    assert len(written) + held == 90
+    assert len(written) == 90
     for row in written:
         asked, said = row["messages"]
         assert (row["source"], asked["role"], said["role"]) == ("oasst", "user", "assistant")
@@ -134,7 +135,7 @@ def test_trees_are_read_like_other_conversations(tmp_path):
 
 def test_conversations_of_another_language_are_left_out(tmp_path):
     written, told = write(tmp_path, forest(90), conversation_languages=["ru"])
-    assert told["removed"]["languages"] == 60
+    assert told["removed"]["conversation_languages"] == 60
     assert all(int(row["messages"][0]["content"][2:]) % 3 == 2 for row in written)
     assert written
 
