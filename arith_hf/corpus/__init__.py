@@ -9,13 +9,13 @@ from then on, so that an interrupted corpus is known as one, and may be made aga
 
 import dataclasses
 import shlex
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
 from itertools import chain
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import Any
 
@@ -49,15 +49,26 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def analyze(arguments: Any) -> None:
-    """The plan of a corpus and its counts, for which all of it is made aside and thrown away."""
+    """The plan of a corpus and its counts, for which all of it is made beside its folder and thrown away.
+
+    Interrupted, what was judged stays there, hidden, for the same command to go on from.
+    """
     started = time.perf_counter()
     room(arguments.task).show_plan(arguments)
-    with TemporaryDirectory(prefix="arith-hf-") as aside:
-        name = Path(arguments.output_dir or "corpus").name
-        try:
-            manifest = build(dataclasses.replace(arguments, output_dir=str(Path(aside, name))))
-        except KeyboardInterrupt as stop:
-            raise KeyboardInterrupt("interrupted; nothing was written, the same command counts anew") from stop
+    folder = Path(arguments.output_dir or "corpus").absolute()
+    aside = folder.with_name(f".{folder.name}.analyzed")
+    lock = files.hold(aside)
+    try:
+        manifest = build(dataclasses.replace(arguments, output_dir=str(aside)))
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt(f"{stop or 'interrupted'} (in {aside})") from stop
+    except BaseException:
+        shutil.rmtree(aside)
+        raise
+    else:
+        shutil.rmtree(aside)
+    finally:
+        lock.release()
     closing(arguments.task)(f"{arguments.output_dir} (nothing written)", manifest, time.perf_counter() - started)
 
 

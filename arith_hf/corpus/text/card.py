@@ -28,11 +28,7 @@ rows = load_dataset("data/{name}", "{config}", split="{split}")
 
 ## Columns
 
-- `text`: a document; `source`: where it comes from. Files of `test` hold whole documents, to measure perplexity on.
-- `messages`: a conversation, role and content of each turn, and `input` where some turn has one (Alpaca's); `source`:
-  where it comes from.
-- `prompt`, `chosen`, `rejected`: a question with a better and a worse answer.
-- `question`, `passage`, `answer`: of yes or no.
+{columns}
 
 ## Sources
 
@@ -41,15 +37,25 @@ rows = load_dataset("data/{name}", "{config}", split="{split}")
 ## Splits
 
 The split of a document follows from a hash of its words: no seed and no stage can put a training text into a test.
-Texts that two splits share, counted in the files as written: {overlap}. No training document shares
-{words} words in a row with a test document, a passage of `yesno` or a text of `evaluation_paths` (0: not looked for);
-nor does a conversation or preference to learn from, which shares none with a pair of `test/preferences.jsonl` either.
+Texts that two splits share, counted in the files as written: {overlap}.
+{compared}
 
 ## Recipe
 
 ```yaml
 {recipe}```
 """
+
+
+COLUMNS = {  # of each kind of file
+    "pretrain": "`text`: a document; `source`: where it comes from.",
+    "test": "`text`, `source` in `test`: a whole document, to measure perplexity on.",
+    "sft": "`messages`: a conversation, role and content of each turn, and `input` where one has it (Alpaca's);\n"
+    "  `source`: where it comes from.",
+    "preferences": "`prompt`, `chosen`, `rejected`: a question with a better and a worse answer; `kind`, where it is\n"
+    "  known: what is wrong with the worse one.",
+    "yesno": "`question`, `passage`, `answer`: of yes or no.",
+}
 
 
 def write(name: str, manifest: dict[str, Any]) -> str:
@@ -73,10 +79,44 @@ def write(name: str, manifest: dict[str, Any]) -> str:
         sources="\n".join(source(name, told) for name, told in manifest["sources"].items()),
         fetched=licences(manifest["fetched"]),
         overlap=", ".join(f"{pair} {shared}" for pair, shared in manifest["overlap"].items()),
-        words=said["contamination_words"],
+        columns="\n".join(f"- {told}" for kind, told in COLUMNS.items() if kind in kinds(names)),
+        compared=compared(kinds(names), said),
         recipe=yaml.safe_dump(said, sort_keys=False, default_flow_style=None),
     )
     return f"---\n{yaml.safe_dump(head, sort_keys=False)}---\n{body}"
+
+
+def kinds(names: list[str]) -> set[str]:
+    """The folders of the files; of those in test/ that have other columns, their own names."""
+    parts = [name.removesuffix(".jsonl").split("/") for name in names]
+    return {stem if stem in RESERVED else folder for folder, stem in parts}
+
+
+def compared(found: set[str], said: dict[str, Any]) -> str:
+    """What the texts to learn from share no words with."""
+    if not (words := said["contamination_words"]):
+        return "Words in a row that two splits share were not looked for (`contamination_words: 0`)."
+    listed = {
+        "test": "a test document",
+        "yesno": "a passage or question of `test/yesno.jsonl`",
+        **({"named": "a text of `evaluation_paths`"} if said["evaluation_paths"] else {}),
+    }
+    measured = [what for kind, what in listed.items() if kind in found or kind == "named"]
+    pairs = ["a prompt or better answer of `test/preferences.jsonl`"] if "preferences" in found else []
+    told = f"No training document shares {words} words in a row with {either([*measured, 'a validation document'])}."
+    if measured:
+        told += f"\nNo validation document shares them with {either(measured)}."
+    if learned := [what for kind, what in (("sft", "conversation"), ("preferences", "preference")) if kind in found]:
+        told += f"\nNo {either(learned)} to learn from shares them with {either([*measured, *pairs])}."
+    return told
+
+
+def either(listed: list[str]) -> str:
+    """
+    >>> either(["a", "b", "c"]), either(["a"])
+    ('a, b or c', 'a')
+    """
+    return " or ".join([*([", ".join(listed[:-1])] if listed[1:] else []), listed[-1]])
 
 
 def by_columns(names: list[str]) -> list[dict[str, Any]]:

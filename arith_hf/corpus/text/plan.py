@@ -24,6 +24,7 @@ def show_plan(arguments: TextArguments) -> None:
     console.print(table)
     for what, said in told(arguments).items():
         console.print(f"{what}: {said}", markup=False, highlight=False, soft_wrap=True)
+    console.print("All of it is read to be counted; smaller source_budgets count a sample.", soft_wrap=True)
 
 
 def told(arguments: TextArguments) -> dict[str, str]:

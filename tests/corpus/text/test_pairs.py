@@ -8,7 +8,7 @@ import pytest
 from datasets import disable_progress_bars, enable_progress_bars
 
 from arith_hf import chat, files, vocabulary
-from arith_hf.corpus.text import Arguments, arguments, pairs, sources, tables, tallies
+from arith_hf.corpus.text import Arguments, arguments, card, pairs, sources, tables, tallies
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -19,7 +19,7 @@ def _quiet():
 
 
 def test_examples():
-    for module in (arguments, pairs, sources, tables, tallies):
+    for module in (arguments, card, pairs, sources, tables, tallies):
         assert doctest.testmod(module).failed == 0
 
 

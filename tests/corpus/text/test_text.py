@@ -4,6 +4,8 @@ import gzip
 import json
 import re
 from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import pyarrow
@@ -326,7 +328,7 @@ def test_analyze_only_prints_the_plan_before_anything_is_read(tmp_path, capsys):
         "splits: validation 12.5 % (at most 1,000 documents of each source), test 5 %",
         "decontaminated against: the test and validation documents, the questions and passages of some/yesno.jsonl, "
         "some/asked.jsonl (contamination_words 13)",
-        f"to be written: {tmp_path / 'm'}",
+        f"to be written: {tmp_path / 'm'} All of it is read to be counted; smaller source_budgets count a sample.",
     ):
         assert said in plan, plan
     assert not (tmp_path / "m").exists()
@@ -343,6 +345,30 @@ def test_analyze_only_prints_the_counts_and_writes_nothing(tmp_path, capsys):
     for counts in files.read_json(tmp_path / "m" / "manifest.json")["files"].values():
         assert f"{counts['rows']:,}" in counted
     assert "(nothing written)" in counted
+
+
+def test_an_interrupted_count_goes_on_hidden_and_apart_from_the_corpus(tmp_path, monkeypatch, capsys, caplog):
+    argv = ["corpus", "--task", "text", "--sources", "a", "--source_paths", source(tmp_path)]
+    argv += ["--output_dir", str(tmp_path / "m")]
+    read = sources.texts
+
+    def stopped(*asked: object) -> Iterator[str]:
+        yield from islice(read(*asked), 50)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sources, "texts", stopped)
+        assert main([*argv, "--analyze_only", "true"]) == 1
+    aside = tmp_path / ".m.analyzed"
+    assert f"goes on behind the last document that was judged (in {aside})" in capsys.readouterr().err
+    assert aside.is_dir()
+    assert not (tmp_path / "m").exists()
+    assert main([*argv, "--analyze_only", "true"]) == 0
+    assert "in which 50 documents are judged" in caplog.text
+    caplog.clear()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["tale.jsonl"]
+    assert main(argv) == 0
+    assert "going on" not in caplog.text
 
 
 def test_one_text_file_is_told_to_be_one_document(tmp_path, capsys):
@@ -420,7 +446,12 @@ def test_the_card_says_whose_texts_these_are(tmp_path):
     made = files.read_json(tmp_path / "m" / "provenance.json")
     assert made["data"] == {"path": str(raw), "sha256": files.sha256(raw / "manifest.json")}, "lineage follows it"
     assert [one["stage"] for one in made["ancestors"]] == ["fetch"]
-    assert "`manpages` 1.0: GPL-3+" in (tmp_path / "m" / "README.md").read_text(encoding="utf-8")
+    card = (tmp_path / "m" / "README.md").read_text(encoding="utf-8")
+    assert "`manpages` 1.0: GPL-3+" in card
+    assert not any(
+        word in card.partition("## Recipe")[0] for word in ("messages", "chosen", "yesno", "evaluation_paths")
+    )
+    assert "13 words in a row with a test document or a validation document." in card
 
 
 def test_every_configuration_of_the_card_loads(tmp_path):
@@ -442,6 +473,12 @@ def test_every_configuration_of_the_card_loads(tmp_path):
         "test": {"a", "b"},
         "yesno": {"test"},
     }
+    card = (tmp_path / "m" / "README.md").read_text(encoding="utf-8")
+    assert all(f"- `{column}`" in card for column in ("text", "messages", "prompt", "question"))
+    assert "training document shares 13 words in a row with a test document, a passage or question of" in card
+    assert "or a validation document." in card
+    assert "No conversation or preference to learn from shares them with a test document, a passage or" in card
+    assert "or a prompt or better answer of `test/preferences.jsonl`." in card
     loaded = sum(len(part) for splits in found.values() for part in splits.values())
     assert loaded == sum(counts["rows"] for counts in manifest["files"].values())
 
