@@ -81,12 +81,14 @@ def measure(tokenizer: PreTrainedTokenizerBase, corpus: Path) -> dict[str, Any]:
     tuned, worked = corpus / "sft" / "train.jsonl", task_of(tokenizer) != "text"
     found: dict[str, Any] = {}
     if tuned.is_file():
-        name = "tokens_per_problem" if worked else "tokens_per_conversation"
-        found[name] = summarise(row_lengths(tokenizer, tuned, ROWS))
+        what = "problem" if worked else "conversation"
+        found[f"tokens_per_{what}"] = summarise(row_lengths(tokenizer, tuned, ROWS), what=f"{what}s")
     if not worked:
         held_out = [path for path in shards(corpus, "validation") if path.is_file()]
         documents = list(until(CHARACTERS, Texts(tuple(held_out or shards(corpus)))))
-        found |= {"tokens_per_document": summarise(count_tokens(tokenizer, documents))} | density(tokenizer, documents)
+        found |= {"tokens_per_document": summarise(count_tokens(tokenizer, documents), what="documents")} | density(
+            tokenizer, documents
+        )
     return found
 
 
@@ -106,7 +108,7 @@ def density(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> dict[st
     return {f"{what}_per_token": round(size / tokens, 3) for what, size in sizes.items()}
 
 
-def summarise(counts: Sequence[int], max_length: int | None = None) -> dict[str, Any]:
+def summarise(counts: Sequence[int], max_length: int | None = None, what: str = "problems") -> dict[str, Any]:
     """Count, min, mean, percentiles and max; the share that each length holds; the length that holds all.
 
     >>> summarise([90, 100, 110])["recommended_max_length"]
@@ -117,7 +119,7 @@ def summarise(counts: Sequence[int], max_length: int | None = None) -> dict[str,
     powers = [2**k for k in range(6, 14) if 2 ** (k - 1) < ordered[-1]]
     shown = sorted({*powers, *([max_length] if max_length else [])})
     return {
-        "problems": len(ordered),
+        what: len(ordered),
         "min": ordered[0],
         "mean": round(sum(ordered) / len(ordered), 1),
         **rank,

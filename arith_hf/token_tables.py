@@ -58,7 +58,8 @@ def lengths(argv: list[str]) -> None:
     corpus = Path(options.dataset_name)
     tokenizer.find_manifest(corpus)
     own, paths = load(options.tokenizer), sorted((corpus / "sft").glob("*.jsonl")) or shards(corpus)
-    report = summarise([count for path in paths for count in row_lengths(own, path)], options.max_length)
+    what = "rows" if tokenizer.task_of(own) == "text" else "problems"
+    report = summarise([count for path in paths for count in row_lengths(own, path)], options.max_length, what)
     if options.format == "json":
         print(json.dumps(report))
         return

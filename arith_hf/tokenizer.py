@@ -8,6 +8,7 @@ May not know how a problem is written, nor (`vocabulary` does) what a token is.
 import dataclasses
 import hashlib
 import json
+import logging
 import math
 import os
 import shlex
@@ -27,6 +28,7 @@ from arith_hf import files, notation, provenance, recipe
 from arith_hf.lengths import Texts, measure, read_texts, shards
 from arith_hf.vocabulary import SPECIALS, TASK, task_of, train
 
+logger = logging.getLogger("arith_hf")
 SAMPLE = 1000  # rows of each file that are proven to come back; a second of work
 MODEL = ("config.json", "adapter_config.json", "*.safetensors", "checkpoint-*")  # any of these is no tokenizer's
 
@@ -151,6 +153,13 @@ def main(argv: list[str]) -> None:
     for path in sorted(corpus.glob("*/*.jsonl")):
         require_known(tokenizer, islice(read_texts(path), SAMPLE))
     require_signable(manifest, fingerprint(tokenizer), output_dir)
+    if arguments.kind in ("bpe", "unigram") and len(tokenizer) < arguments.vocab_size:
+        logger.warning(f"the text gave {len(tokenizer):,} of the {arguments.vocab_size:,} tokens of vocab_size")
+    if task == "text" and not arguments.chat_template and (corpus / "sft" / "train.jsonl").is_file():
+        logger.warning(
+            f"{corpus} has conversations, and this tokenizer will have no chat template: sft will refuse them. Set "
+            "chat_template in tokenizer.yaml now; later the tokenizer and all that was trained with it are made anew"
+        )
     save(tokenizer, output_dir, arguments)
     sign(manifest, fingerprint(tokenizer))
     metrics = {

@@ -40,7 +40,7 @@ def test_a_corpus_of_texts_alone_gets_a_tokenizer(corpus, capsys):
     assert files.read_json(corpus / "data/tiny/manifest.json")["tokenizer_fingerprint"] == metrics["fingerprint"]
     counts = [len(own(text)["input_ids"]) + 1 for text in HELD_OUT]
     assert metrics["tokens_per_document"]["max"] == max(counts)
-    assert metrics["tokens_per_document"]["problems"] == len(HELD_OUT)  # of held-out documents
+    assert metrics["tokens_per_document"]["documents"] == len(HELD_OUT)  # of held-out documents
     assert metrics["characters_per_token"] == round(sum(map(len, HELD_OUT)) / sum(counts), 3)
     assert not {"tokens_per_problem", "tokens_per_conversation"} & set(metrics)
     assert own.chat_template == chat.template("chatml")
@@ -48,7 +48,7 @@ def test_a_corpus_of_texts_alone_gets_a_tokenizer(corpus, capsys):
     assert {"ж", "ш"} <= set(own.get_vocab())  # of both shards
     capsys.readouterr()
     assert main(["lengths", "--tokenizer", str(folder), "--dataset_name", str(corpus / "data/tiny")]) == 0
-    assert str(len(DOCUMENTS)) in capsys.readouterr().out
+    assert ["rows", str(len(DOCUMENTS))] in [line.split() for line in capsys.readouterr().out.splitlines()]
 
 
 def test_the_length_of_a_conversation_is_that_which_is_trained_on(corpus):
@@ -60,6 +60,24 @@ def test_the_length_of_a_conversation_is_that_which_is_trained_on(corpus):
     assert lengths.row_lengths(own, corpus / "data/tiny/sft/train.jsonl") == counts
     metrics = files.read_json(corpus / "checkpoints/tiny/tokenizer/metrics.json")
     assert metrics["tokens_per_conversation"]["max"] == max(counts)
+    assert metrics["tokens_per_conversation"]["conversations"] == len(talks)
+
+
+@pytest.mark.parametrize(("keys", "warned"), [({}, True), ({"chat_template": "chat"}, False)])
+def test_conversations_that_no_template_will_write_are_told_before_anything_is_trained(corpus, caplog, keys, warned):
+    files.write_jsonl(corpus / "data/tiny/sft/train.jsonl", [{"messages": one} for one in ROWS])
+    (corpus / "recipes/tiny/tokenizer.yaml").write_text(yaml.safe_dump({"kind": "unigram", "vocab_size": 450} | keys))
+    assert stage(corpus, "tokenizer") == 0
+    assert ("has conversations, and this tokenizer will have no chat template" in caplog.text) is warned
+
+
+@pytest.mark.parametrize(("kind", "size", "warned"), [("unigram", 9_000, True), ("bpe", 300, False)])
+def test_fewer_tokens_than_asked_are_told(corpus, caplog, kind, size, warned):
+    (corpus / "recipes/tiny/tokenizer.yaml").write_text(yaml.safe_dump({"kind": kind, "vocab_size": size}))
+    assert stage(corpus, "tokenizer") == 0
+    made = files.read_json(corpus / "checkpoints/tiny/tokenizer/metrics.json")["vocab_size"]
+    assert (made < size) is warned
+    assert (f"the text gave {made:,} of the {size:,} tokens of vocab_size" in caplog.text) is warned
 
 
 def test_a_template_that_was_edited_is_noticed(corpus):

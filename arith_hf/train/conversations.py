@@ -43,7 +43,8 @@ def talked(model_tokenizer: PreTrainedTokenizerBase, names: tuple[str, ...]) -> 
     if template is None:
         raise ValueError(
             f"the column `{names[0]}` holds conversations, and this model's tokenizer has no chat template: set "
-            "chat_template in tokenizer.yaml, or give the columns prompt and completion"
+            "chat_template in tokenizer.yaml and make the tokenizer, which signs the corpus, and what was pretrained "
+            "with it anew (make does), or give the columns prompt and completion"
         )
     if not has_generation_markers(template):
         raise ValueError(

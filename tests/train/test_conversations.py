@@ -131,7 +131,7 @@ def test_a_conversation_that_does_not_fit_is_an_error_or_dropped(tmp_path, capsy
 @pytest.mark.parametrize(
     ("name", "row", "said"),
     [
-        (None, {"messages": ROWS[0]}, "set chat_template in tokenizer.yaml"),
+        (None, {"messages": ROWS[0]}, "set chat_template in tokenizer.yaml and make the tokenizer, which signs"),
         ("chat", {"messages": LONG[:2]}, "row 2 for fine-tuning: need a conversation that another begins"),
         ("chat", {"messages": [*ROWS[0], {"role": "robot", "content": "x"}]}, "got 'robot'"),
         ("chat", {"messages": [{"role": "user", "content": "<eos>"}, ROWS[0][1]]}, "'<eos>' in it"),
