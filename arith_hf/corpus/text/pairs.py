@@ -17,7 +17,7 @@ from arith_hf import chat, files, notation
 from arith_hf.corpus.text import sources, trees
 from arith_hf.corpus.text.arguments import Talk, TextArguments
 from arith_hf.corpus.text.splits import Sides, split_of
-from arith_hf.corpus.text.tallies import FILES, Tallies, Tally, total
+from arith_hf.corpus.text.tallies import FILES, LANGUAGES, Tallies, Tally, total
 from arith_hf.text.clean import clean
 from arith_hf.text.duplicates import ExactDuplicates
 
@@ -77,7 +77,7 @@ def gather(what: str, arguments: TextArguments, sides: Sides, tallies: dict[str,
                 if fault:
                     raise Unfit(fault)
                 if language not in ("any", row.get("language")):
-                    raise Unfit("conversation_languages")
+                    raise Unfit(LANGUAGES)
                 made, prompt = READERS[what](row, arguments, f"{path}, row {number}")
                 if exact.seen(files.to_json(made)):
                     raise Unfit("exact_duplicates")

@@ -7,6 +7,7 @@ from collections import Counter
 from typing import Any
 
 Row = dict[str, Any]
+LANGUAGES = "conversation_languages"
 FILES = {  # what is made of each key's rows, by split
     "conversations": {"train": "sft/train.jsonl", "validation": "sft/validation.jsonl"},
     "preferences": {
@@ -66,9 +67,8 @@ def fault(tallies: Tallies) -> str | None:
                 return f"nothing is left of `{what}` for {name}: {removals(whole)}: {remedy}name more of them"
         for name, one in of_sources.items():
             if name and not one.kept["train"]:
-                return (
-                    f"nothing to train on is left of {name}, of `{what}`: {removals(one)}: leave it out, or name more"
-                )
+                silent = "say `any` where rows do not tell their language, or " * bool(one.removed[LANGUAGES])
+                return f"nothing to train on is left of {name}, of `{what}`: {removals(one)}: {silent}leave it out"
     return None
 
 

@@ -139,7 +139,7 @@ def test_what_became_of_each_source_is_told_and_none_of_them_vanishes(tmp_path):
     assert sum(told["sources"]["oasst"]["kept"].values()) == sum(told["kept"].values()) == 90
     assert tallies.fault(found) == (
         "nothing to train on is left of alpaca, of `conversations`: 90 read, removed: conversation_languages 90: "
-        "leave it out, or name more"
+        "say `any` where rows do not tell their language, or leave it out"
     )
     _, found = pairs.write(tmp_path / "m", Arguments(**keys, conversation_languages=["any", "en"]))
     assert "alpaca" not in str(tallies.fault(found))
