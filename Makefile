@@ -159,7 +159,7 @@ solve: | $(SETUP)
 # Only what was made for this model, by name; the data of another model cannot be meant.
 clean:
 	@test -n "$(MODEL)" -a -d $(R) || { echo "no recipes for MODEL=$(MODEL): nothing is removed"; exit 2; }
-	rm -rf $(D) $(C)
+	rm -rf $(D) $(C) data/.$(MODEL).analyzed
 
 # A worker for each core, of one thread each; every worker makes the small models that its tests share, so 8 at most.
 PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist worksteal
