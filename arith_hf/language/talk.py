@@ -45,8 +45,10 @@ class Talk:
         """What follows, printed as it is written; ValueError where the text is empty, or as long as the context."""
         if not text:
             raise ValueError(f"need {self.wanted}, got nothing")
-        if any(map(is_half, text)):
-            raise ValueError(f"need {self.wanted} in UTF-8, got {text!r}")
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"need {self.wanted} in UTF-8, got {text!r}") from error
         marks = [mark for mark in self.tokenizer.all_special_tokens if self.answers and mark in text]
         if marks:
             raise ValueError(f"need {self.wanted} without {marks[0]}, which ends or begins a turn")
@@ -84,8 +86,3 @@ class Talk:
     @property
     def wanted(self) -> str:
         return "a question or a request" if self.answers else "the beginning of a text"
-
-
-def is_half(character: str) -> bool:
-    """Whether it is half of a character, or a byte that is none: no tokenizer takes it."""
-    return "\ud800" <= character <= "\udfff"
